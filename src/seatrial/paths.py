@@ -1,0 +1,70 @@
+"""Where state lives: `$SEATRIAL_HOME`, or the platform's data and cache folders.
+
+Folders are private (0700), files 0600.  Nothing is created at import.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import platformdirs
+
+from seatrial.errors import StorageError
+
+
+def home() -> Path:
+    """Return the folder of durable state; not created."""
+    forced = os.environ.get("SEATRIAL_HOME")
+    return Path(forced).expanduser() if forced else Path(platformdirs.user_data_dir("seatrial", appauthor=False))
+
+
+def cache() -> Path:
+    """Return the folder of things that can be made again; not created."""
+    if os.environ.get("SEATRIAL_HOME"):
+        return home() / "cache"
+    return Path(platformdirs.user_cache_dir("seatrial", appauthor=False))
+
+
+def private_folder(folder: Path) -> Path:
+    """Create `folder` (0700) and its parents; raise StorageError with the reason if that fails."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Root may write anywhere by permission bits; a read-only file system still refuses.
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied", str(folder))
+    except OSError as problem:
+        raise StorageError(
+            f"Cannot write in {folder}: {problem.strerror}.",
+            hint="Set SEATRIAL_HOME to a folder you may write in.",
+            path=folder,
+        ) from problem
+    return folder
+
+
+@contextmanager
+def atomic_write(target: Path) -> Iterator[BinaryIO]:
+    """Write `target` whole or not at all: a temporary file beside it, fsync, rename.
+
+    Does not protect against two writers: the last rename wins.
+    """
+    private_folder(target.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(target)
+    except OSError as problem:
+        raise StorageError(
+            f"Cannot write {target}: {problem.strerror or problem}.",
+            hint="Free some disk space, or set SEATRIAL_HOME to a folder on another disk.",
+            path=target,
+        ) from problem
+    finally:
+        Path(name).unlink(missing_ok=True)

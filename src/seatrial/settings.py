@@ -1,0 +1,142 @@
+"""Settings: `seatrial.toml` < environment < arguments; frozen; unknown keys refused.
+
+`seatrial.toml` is looked for in the working folder and its parents, then in Seatrial's home.  The
+environment variable of a setting is derived from its place: `[see] model` is `SEATRIAL_SEE_MODEL`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from seatrial import paths
+from seatrial.errors import SettingError
+
+
+class Secret:
+    """A string that never prints itself; `reveal()` gives the value."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the hidden value."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+def _setting(default: Any, about: str) -> Any:
+    return field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """`[store]`: where state is kept."""
+
+    url: Secret = _setting(Secret(""), "Database URL of the state store; empty is a SQLite file in Seatrial's home.")
+
+
+@dataclass(frozen=True)
+class SeeSettings:
+    """`[see]`: the vision engine."""
+
+    model: str = _setting("pico", "Model to use: `pico` (bundled), a folder, or a hub id that was pulled.")
+    precision: str = _setting("auto", "`auto`, `f32` or `bf16`.")
+    max_new_tokens: int = _setting(256, "Most tokens in one answer.")
+    max_pixels: int = _setting(178_956_970, "Largest picture that is decoded, in pixels (width × height).")
+    max_pages: int = _setting(20, "Most pages or frames taken from one document without naming a range.")
+    pdf_dpi: int = _setting(150, "Resolution at which PDF pages are rendered, in dots per inch.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; one attribute per section of `seatrial.toml`."""
+
+    store: StoreSettings = StoreSettings()
+    see: SeeSettings = SeeSettings()
+
+
+def variable(section: str, key: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"SEATRIAL_{section}_{key}".upper()
+
+
+def described() -> Iterator[tuple[str, str, Any, str]]:
+    """Yield (section, key, default, about) for every setting, in order."""
+    for section in fields(Settings):
+        for entry in fields(section.default):  # type: ignore[arg-type]
+            yield section.name, entry.name, entry.default, entry.metadata["about"]
+
+
+def load(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings that hold in `folder` (default: the working folder).
+
+    Raises SettingError for an unknown section or key, a value of the wrong type, or bad TOML.
+    """
+    environ = os.environ if environ is None else environ
+    found = _find(folder or Path.cwd())
+    written = _parse(found) if found else {}
+    settings = Settings()
+    for section in fields(Settings):
+        part = getattr(settings, section.name)
+        values: dict[str, Any] = {}
+        for entry in fields(part):
+            if entry.name in written.get(section.name, {}):
+                values[entry.name] = _cast(written[section.name][entry.name], entry.default, f"{found}: {entry.name}")
+            name = variable(section.name, entry.name)
+            if name in environ:
+                values[entry.name] = _cast(environ[name], entry.default, name)
+        settings = replace(settings, **{section.name: replace(part, **values)})
+    return settings
+
+
+def _find(folder: Path) -> Path | None:
+    places = [folder, *folder.parents, paths.home()]
+    return next((place / "seatrial.toml" for place in places if (place / "seatrial.toml").is_file()), None)
+
+
+def _parse(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        written = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as problem:
+        raise SettingError(f"{file} cannot be read: {problem}.", path=file) from problem
+    sections = {section.name: section.default for section in fields(Settings)}
+    for name, part in written.items():
+        if name not in sections:
+            raise SettingError(f"{file}: unknown section [{name}].", hint=f"Known: {', '.join(sections)}.")
+        if not isinstance(part, dict):
+            raise SettingError(f"{file}: {name} must be a section, written [{name}].")
+        known = [entry.name for entry in fields(sections[name])]  # type: ignore[arg-type]
+        for key in part:
+            if key not in known:
+                raise SettingError(f"{file}: unknown key {key} in [{name}].", hint=f"Known: {', '.join(known)}.")
+    return written
+
+
+def _cast(value: Any, default: Any, where: str) -> Any:
+    if isinstance(default, Secret):
+        return Secret(str(value))
+    if isinstance(default, int):
+        try:
+            if isinstance(value, bool) or isinstance(value, float):
+                raise ValueError
+            return int(value)
+        except ValueError:
+            raise SettingError(f"{where} must be a whole number, not {value!r}.") from None
+    if not isinstance(value, str):
+        raise SettingError(f"{where} must be text, not {value!r}.")
+    return value

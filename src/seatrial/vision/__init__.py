@@ -1,0 +1,30 @@
+"""Vision: a CPU engine for the SmolVLM2 family.
+
+    from seatrial import vision
+    engine = vision.open("pico")
+    print(engine.ask("receipt.jpg", "What is the total?").text)
+"""
+
+from seatrial.vision.engine import Engine, Reply
+from seatrial.vision.engine import open_engine as open
+from seatrial.vision.hub import find as find_model
+from seatrial.vision.hub import pull
+from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
+from seatrial.vision.processor import Processor, Reading
+from seatrial.vision.prompt import Prompt
+from seatrial.vision.sampling import Decoding
+
+__all__ = [
+    "Decoding",
+    "Engine",
+    "ModelSummary",
+    "Processor",
+    "Prompt",
+    "Reading",
+    "Reply",
+    "describe_operations",
+    "find_model",
+    "open",
+    "pull",
+    "summarise",
+]

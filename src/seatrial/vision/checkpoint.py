@@ -1,0 +1,59 @@
+"""A loaded checkpoint: processor, packed towers and the operations they run on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from seatrial.errors import SettingError
+from seatrial.vision.decoder import Decoder, load_decoder
+from seatrial.vision.ops import select
+from seatrial.vision.ops.protocol import Ops, Precision
+from seatrial.vision.processor import Processor, Reading
+from seatrial.vision.tower import Tower, load_tower
+from seatrial.vision.weights import load_weights
+
+PrecisionChoice = Literal["auto", "f32", "bf16"]
+_FAST_BF16 = ("amx", "avx512")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything needed to answer; `load_seconds` is how long reading and packing took."""
+
+    processor: Processor
+    tower: Tower
+    decoder: Decoder
+    ops: Ops
+    precision: Precision
+    eos_ids: frozenset[int]
+    load_seconds: float
+
+
+def load_model(folder: Path, precision: str = "auto", reading: Reading | None = None, ops: Ops | None = None) -> Model:
+    """Read and pack the checkpoint in `folder`.
+
+    `precision` "auto" is bf16 where the processor multiplies it fast, else f32.  Raises ModelError and
+    its children for a damaged checkpoint, SettingError for an unknown precision.
+    """
+    began = time.perf_counter()
+    ops = ops or select()
+    chosen = resolve_precision(precision, ops)
+    processor = Processor(folder, reading)
+    weights = load_weights(folder)
+    tower = load_tower(weights, processor.config, ops, chosen)
+    decoder = load_decoder(weights, processor.config, ops, chosen)
+    end_of_turn = processor.tokenizer.token_id("<end_of_utterance>")
+    eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
+    return Model(processor, tower, decoder, ops, chosen, frozenset(eos), time.perf_counter() - began)
+
+
+def resolve_precision(precision: str, ops: Ops) -> Precision:
+    """Return the precision meant by `precision` on these operations."""
+    if precision == "auto":
+        return "bf16" if ops.instruction_set in _FAST_BF16 else "f32"
+    if precision == "f32" or precision == "bf16":
+        return precision
+    raise SettingError(f"Unknown precision {precision!r}.", hint="Known: auto, f32, bf16.")

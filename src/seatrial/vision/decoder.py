@@ -1,0 +1,161 @@
+"""The text tower (Llama): embeddings in, hidden states and logits out.
+
+Rows of several sequences are laid one after another, so a batch needs no padding and no mask.  Axes:
+R rows, C channels, S rows of one sequence, T its positions so far, H heads, G key/value heads, D
+channels of a head.  Source: transformers 5.23, `modeling_llama.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seatrial.vision.config import ModelConfig, TextConfig
+from seatrial.vision.kv import KvCache
+from seatrial.vision.ops.protocol import Array, Linear, Ops, Precision
+from seatrial.vision.ops.reference import as_f32
+from seatrial.vision.tower import Observe, stacked
+from seatrial.vision.weights import Weights
+
+
+@dataclass(frozen=True)
+class DecoderLayer:
+    """One block: x += o(attention(norm1(x))); x += down(silu(gate) · up of norm2(x))."""
+
+    norm1: Array
+    qkv: Linear
+    o: Linear
+    norm2: Array
+    gate_up: Linear
+    down: Linear
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Packed weights of the text tower; `embedding` [vocabulary, C] stays as stored."""
+
+    config: TextConfig
+    precision: Precision
+    embedding: NDArray[Any]
+    layers: tuple[DecoderLayer, ...]
+    norm: Array
+    lm_head: Linear
+    inverse_frequencies: Array
+
+
+def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, precision: Precision) -> Decoder:
+    """Pack the text tower of a checkpoint; WeightsError names a missing or misshapen tensor."""
+    config = model.text
+    c, inner = config.hidden_size, config.intermediate_size
+    q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    root = "model.text_model"
+
+    def linear(names: Sequence[str], outs: Sequence[int], ins: int, *, bias: bool) -> Linear:
+        matrices = [weights.matrix(f"{name}.weight", (rows, ins)) for name, rows in zip(names, outs, strict=True)]
+        biases = [weights.array(f"{name}.bias", (rows,)) for name, rows in zip(names, outs, strict=True) if bias]
+        return ops.pack(stacked(matrices), np.concatenate(biases) if bias else None, precision)
+
+    def layer(number: int) -> DecoderLayer:
+        name = f"{root}.layers.{number}"
+        attention = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
+        gate_up = [f"{name}.mlp.{part}_proj" for part in ("gate", "up")]
+        return DecoderLayer(
+            norm1=weights.array(f"{name}.input_layernorm.weight", (c,)),
+            qkv=linear(attention, [q, kv, kv], c, bias=config.attention_bias),
+            o=linear([f"{name}.self_attn.o_proj"], [c], q, bias=config.attention_bias),
+            norm2=weights.array(f"{name}.post_attention_layernorm.weight", (c,)),
+            gate_up=linear(gate_up, [inner, inner], c, bias=config.mlp_bias),
+            down=linear([f"{name}.mlp.down_proj"], [c], inner, bias=config.mlp_bias),
+        )
+
+    embedding = weights.matrix(f"{root}.embed_tokens.weight", (config.vocab_size, c))
+    head = embedding if model.tied else weights.matrix("lm_head.weight", (config.vocab_size, c))
+    return Decoder(
+        config=config,
+        precision=precision,
+        embedding=embedding,
+        layers=tuple(layer(number) for number in range(config.layers)),
+        norm=weights.array(f"{root}.norm.weight", (c,)),
+        lm_head=ops.pack(head, None, precision),
+        inverse_frequencies=_inverse_frequencies(config),
+    )
+
+
+def embed(decoder: Decoder, ids: Sequence[int]) -> Array:
+    """Return the embeddings [S, C] of token `ids`."""
+    return as_f32(decoder.embedding[np.asarray(ids, np.int64)])
+
+
+def forward(
+    decoder: Decoder,
+    x_RC: Array,
+    sequences: Sequence[tuple[KvCache, int]],
+    ops: Ops,
+    observe: Observe | None = None,
+) -> Array:
+    """Run rows through all layers, filling the caches; returns the final-normed hidden states [R, C].
+
+    `sequences` gives, in row order, each sequence's cache and how many of the rows are its next positions.
+    """
+    config = decoder.config
+    eps = config.rms_norm_eps
+    angles = np.concatenate([_angles(decoder, cache.length, count) for cache, count in sequences])
+    cos, sin = np.cos(angles), np.sin(angles)
+    for number, layer in enumerate(decoder.layers):
+        h_RC = ops.rms_norm(x_RC, layer.norm1, eps)
+        attended = _attend(decoder, number, ops.linear(h_RC, layer.qkv), cos, sin, sequences, ops)
+        x_RC = ops.linear(attended, layer.o, residual=x_RC)
+        gate_up = ops.linear(ops.rms_norm(x_RC, layer.norm2, eps), layer.gate_up)
+        x_RC = ops.linear(ops.silu_mul(gate_up), layer.down, residual=x_RC)
+        if observe:
+            observe(f"text.layers.{number}", x_RC)
+    for cache, count in sequences:
+        cache.advance(count)
+    return ops.rms_norm(x_RC, decoder.norm, eps)
+
+
+def logits(decoder: Decoder, hidden_RC: Array, ops: Ops) -> Array:
+    """Return scores [R, vocabulary] of the next token after each hidden state."""
+    return ops.linear(hidden_RC, decoder.lm_head)
+
+
+def _attend(
+    decoder: Decoder,
+    number: int,
+    qkv: Array,
+    cos: Array,
+    sin: Array,
+    sequences: Sequence[tuple[KvCache, int]],
+    ops: Ops,
+) -> Array:
+    config = decoder.config
+    heads = qkv.reshape(len(qkv), config.heads + 2 * config.kv_heads, config.head_dim)
+    turned = ops.rope(heads[:, : config.heads + config.kv_heads], cos, sin)
+    q_RHD, k_RGD = turned[:, : config.heads], turned[:, config.heads :]
+    v_RGD = heads[:, config.heads + config.kv_heads :]
+    attended = []
+    start = 0
+    for cache, count in sequences:
+        rows = slice(start, start + count)
+        k_TGD, v_TGD = cache.extend(number, k_RGD[rows], v_RGD[rows])
+        attended.append(
+            ops.attention(q_RHD[rows][None], k_TGD[None], v_TGD[None], causal=True, precision=decoder.precision)[0]
+        )
+        start += count
+    joined = attended[0] if len(attended) == 1 else np.concatenate(attended)
+    return joined.reshape(len(qkv), -1)
+
+
+def _inverse_frequencies(config: TextConfig) -> Array:
+    exponents = np.arange(0, config.head_dim, 2).astype(np.float32) / np.float32(config.head_dim)
+    return (np.float32(1.0) / np.power(np.float32(config.rope_theta), exponents)).astype(np.float32)
+
+
+def _angles(decoder: Decoder, start: int, count: int) -> Array:
+    """Return rotation angles [count, D/2] in radians for positions `start` and after, in float32 as the reference."""
+    positions = np.arange(start, start + count, dtype=np.float32)
+    return positions[:, None] * decoder.inverse_frequencies

@@ -1,0 +1,111 @@
+"""The engine: ask questions about pictures, documents and clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seatrial.vision import hub
+from seatrial.vision.checkpoint import Model, load_model
+from seatrial.vision.generation import AnswerState, FinishReason, Timings, generate
+from seatrial.vision.pictures import Source
+from seatrial.vision.processor import Reading
+from seatrial.vision.prompt import Prompt
+from seatrial.vision.sampling import Decoding
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer.
+
+    `tokens` are the ids made, the end token included; `grids` (rows, cols) per picture, (0, 0) for one
+    tile, (frames, 1) for a clip; `tiles` how many the tower saw; `logprobs` natural logarithms per
+    token, when asked for; `finish_reason` is "stop" or "length".
+    """
+
+    text: str
+    tokens: list[int]
+    prompt_tokens: int
+    grids: list[tuple[int, int]]
+    tiles: int
+    finish_reason: FinishReason
+    timings: Timings
+    logprobs: list[float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reply ready for JSON; times are seconds."""
+        return asdict(self)
+
+
+class Engine:
+    """A loaded model; make one with `seatrial.vision.open`."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def ask(
+        self,
+        sources: Source | Sequence[Source],
+        question: str,
+        *,
+        system: str | None = None,
+        decoding: Decoding | None = None,
+    ) -> Reply:
+        """Answer `question` about `sources`: paths, file URLs, bytes, PIL images, uint8 arrays; in order.
+
+        Raises InputFileError and its children for files, ContextOverflowError when they are too many.
+        """
+        return self.answer([self.model.processor.question(sources, question, system=system)], decoding)[0]
+
+    def stream(
+        self,
+        sources: Source | Sequence[Source],
+        question: str,
+        *,
+        system: str | None = None,
+        decoding: Decoding | None = None,
+    ) -> Iterator[str]:
+        """Yield the answer as it is made, never half a character.  Same errors as `ask`."""
+        yield from self.stream_prompt(self.model.processor.question(sources, question, system=system), decoding)
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, decoding: Decoding | None = None) -> Reply:
+        """Answer OpenAI-style `messages`; see `Processor.chat` for the parts they may have."""
+        return self.answer([self.model.processor.chat(messages)], decoding)[0]
+
+    def answer(self, prompts: Sequence[Prompt], decoding: Decoding | None = None) -> list[Reply]:
+        """Answer several prepared prompts as one batch; the replies are in their order."""
+        final: dict[int, AnswerState] = {}
+        for index, _, state in generate(self.model, prompts, decoding or Decoding()):
+            final[index] = state
+        return [reply_of(final[index]) for index in range(len(prompts))]
+
+    def stream_prompt(self, prompt: Prompt, decoding: Decoding | None = None) -> Iterator[str]:
+        """Yield the answer to one prepared prompt piece by piece."""
+        for _, piece, _ in generate(self.model, [prompt], decoding or Decoding()):
+            if piece:
+                yield piece
+
+
+def reply_of(state: AnswerState) -> Reply:
+    """Return the finished answer in `state`."""
+    assert state.finish_reason is not None
+    return Reply(
+        text=state.text.shown,
+        tokens=state.tokens,
+        prompt_tokens=len(state.prompt.ids),
+        grids=state.prompt.grids,
+        tiles=len(state.prompt.tiles),
+        finish_reason=state.finish_reason,
+        timings=state.timings,
+        logprobs=state.logprobs or None,
+    )
+
+
+def open_engine(name: str | Path = "pico", *, precision: str = "auto", reading: Reading | None = None) -> Engine:
+    """Load a model: `pico` (bundled), a folder, or a hub id that was pulled.
+
+    Raises ModelError and its children when it is missing or damaged.
+    """
+    return Engine(load_model(hub.find(name), precision, reading))

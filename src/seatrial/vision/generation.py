@@ -1,0 +1,180 @@
+"""From prompts to answers: vision, prefill, then one token at a time for all sequences together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from seatrial.errors import ComputeError, ContextOverflowError
+from seatrial.vision import decoder as text_tower
+from seatrial.vision import tower as picture_tower
+from seatrial.vision.checkpoint import Model
+from seatrial.vision.kv import KvCache
+from seatrial.vision.ops.protocol import Array
+from seatrial.vision.prompt import Prompt
+from seatrial.vision.sampling import Decoding, choose, log_probability
+from seatrial.vision.tower import Observe
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass
+class Timings:
+    """Seconds spent; `first_token` counts from the start of vision to the first token chosen."""
+
+    vision: float = 0.0
+    prefill: float = 0.0
+    first_token: float = 0.0
+    decode: float = 0.0
+    decode_tokens_per_second: float = 0.0
+
+
+@dataclass
+class AnswerState:
+    """One answer in the making."""
+
+    prompt: Prompt
+    cache: KvCache
+    random: np.random.Generator
+    text: StopAwareText
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    timings: Timings = field(default_factory=Timings)
+
+
+class StopAwareText:
+    """Text as it may be shown: whole characters, no leading spaces, nothing of a stop string."""
+
+    def __init__(self, model: Model, stop: Sequence[str]) -> None:
+        self._stream = model.processor.tokenizer.stream()
+        self._stop = stop
+        self._held = ""
+        self.shown = ""
+        self.stopped = False
+
+    def push(self, token_id: int) -> str:
+        """Add a token; return what may be shown now."""
+        return self._release(self._stream.push(token_id), last=False)
+
+    def finish(self) -> str:
+        """Return what was held back for a stop string that did not come."""
+        return "" if self.stopped else self._release(self._stream.finish(), last=True)
+
+    def _release(self, piece: str, *, last: bool) -> str:
+        text = self._held + piece
+        if not self.shown:
+            text = text.lstrip(" ")  # an answer begins with a space token that belongs to the template
+        hits = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if hits:
+            self.stopped = True
+            text, self._held = text[: min(hits)], ""
+        else:
+            held = 0 if last else self._possible_stop(text)
+            self._held = text[len(text) - held :]
+            text = text[: len(text) - held]
+        self.shown += text
+        return text
+
+    def _possible_stop(self, text: str) -> int:
+        """Length of the longest end of `text` that could begin a stop string."""
+        longest = max((len(stop) - 1 for stop in self._stop), default=0)
+        for length in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-length:]) for stop in self._stop):
+                return length
+        return 0
+
+
+def generate(
+    model: Model, prompts: Sequence[Prompt], decoding: Decoding, observe: Observe | None = None
+) -> Iterator[tuple[int, str, AnswerState]]:
+    """Answer all `prompts` together; yields (index, new text, sequence) after every token of each.
+
+    Raises ContextOverflowError before anything is computed, ComputeError when scores are not numbers.
+    """
+    sequences = [_start(model, prompt, index, decoding) for index, prompt in enumerate(prompts)]
+    for index, sequence in enumerate(sequences):
+        scores = _prefill(model, sequence, observe)
+        yield index, _accept(model, sequence, scores, decoding), sequence
+    while active := [(i, s) for i, s in enumerate(sequences) if s.finish_reason is None]:
+        began = time.perf_counter()
+        x = text_tower.embed(model.decoder, [sequence.tokens[-1] for _, sequence in active])
+        hidden = text_tower.forward(model.decoder, x, [(s.cache, 1) for _, s in active], model.ops)
+        scores = text_tower.logits(model.decoder, hidden, model.ops)
+        pieces = [_accept(model, sequence, row, decoding) for (_, sequence), row in zip(active, scores, strict=True)]
+        spent = time.perf_counter() - began
+        for (index, sequence), piece in zip(active, pieces, strict=True):
+            sequence.timings.decode += spent
+            sequence.timings.decode_tokens_per_second = (len(sequence.tokens) - 1) / sequence.timings.decode
+            yield index, piece, sequence
+
+
+def prompt_embeddings(model: Model, prompt: Prompt, observe: Observe | None = None) -> Array:
+    """Return the embeddings [S, C] of a prompt with its picture tokens in place."""
+    x_SC = text_tower.embed(model.decoder, prompt.ids)
+    if len(prompt.tiles):
+        features = picture_tower.encode_tiles(model.tower, prompt.tiles, model.ops, observe)
+        places = np.asarray(prompt.ids) == model.processor.config.image_token_id
+        x_SC[places] = features.reshape(-1, features.shape[-1])
+    return x_SC
+
+
+def _start(model: Model, prompt: Prompt, index: int, decoding: Decoding) -> AnswerState:
+    context = model.processor.config.text.max_positions
+    room = context - len(prompt.ids)
+    if room < 1:
+        raise ContextOverflowError(
+            f"The prompt has {len(prompt.ids):,} tokens ({len(prompt.tiles)} tiles); the model's context holds"
+            f" {context:,}.",
+            hint="Ask about fewer pages or pictures at once, or use a clip of fewer frames.",
+            tokens=len(prompt.ids),
+            context=context,
+        )
+    limit = min(decoding.max_new_tokens, room)
+    seed = None if decoding.seed is None else [decoding.seed, index]
+    return AnswerState(
+        prompt=prompt,
+        cache=KvCache(model.processor.config.text, len(prompt.ids) + limit),
+        random=np.random.default_rng(seed),
+        text=StopAwareText(model, decoding.stop),
+        limit=limit,
+    )
+
+
+def _prefill(model: Model, sequence: AnswerState, observe: Observe | None) -> Array:
+    began = time.perf_counter()
+    x_SC = prompt_embeddings(model, sequence.prompt, observe)
+    seen = time.perf_counter()
+    hidden = text_tower.forward(model.decoder, x_SC, [(sequence.cache, len(x_SC))], model.ops, observe)
+    scores = text_tower.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
+    done = time.perf_counter()
+    sequence.timings = Timings(vision=seen - began, prefill=done - seen, first_token=done - began)
+    return scores
+
+
+def _accept(model: Model, sequence: AnswerState, scores: Array, decoding: Decoding) -> str:
+    """Choose a token, note it, and return the text that may be shown."""
+    if not np.isfinite(scores).all():
+        raise ComputeError(
+            "The model's scores are not numbers.", hint="Try --precision f32; if it stays, the weights are damaged."
+        )
+    seen = sequence.prompt.ids + sequence.tokens if decoding.repetition_penalty != 1 else []
+    token = choose(scores, seen, decoding, sequence.random)
+    sequence.tokens.append(token)
+    if decoding.logprobs:
+        sequence.logprobs.append(log_probability(scores, token))
+    if token in model.eos_ids:
+        sequence.finish_reason = "stop"
+        return sequence.text.finish()
+    piece = sequence.text.push(token)
+    if sequence.text.stopped:
+        sequence.finish_reason = "stop"
+    elif len(sequence.tokens) >= sequence.limit:
+        sequence.finish_reason = "length"
+        piece += sequence.text.finish()
+    return piece

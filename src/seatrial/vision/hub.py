@@ -1,0 +1,113 @@
+"""Where models are: the bundled one, a folder, or a hub repository pulled earlier."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from seatrial import paths
+from seatrial.errors import HubError, MissingExtraError, ModelError
+
+BUNDLED = "pico"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FILES = ["*.json", "*.safetensors", "*.jinja", "README.md", "LICENSE*"]
+_CHUNK_BYTES = 1 << 20
+
+
+def find(name: str | Path) -> Path:
+    """Return the folder of the model called `name`; ModelError says what to do when there is none."""
+    if str(name) == BUNDLED:
+        return _bundled()
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ModelError(f"{folder} is a file; a model is a folder with config.json in it.")
+    if _HUB_ID.fullmatch(str(name)):
+        pulled = pulled_folder(str(name))
+        if (pulled / "config.json").is_file():
+            return pulled
+        raise ModelError(f"The model {name} has not been pulled.", hint=f"seatrial see pull {name}")
+    raise ModelError(f"There is no model {name}.", hint=f"Give `{BUNDLED}`, a folder, or a hub id (owner/name).")
+
+
+def pulled_folder(hub_id: str) -> Path:
+    """Return where the hub repository `hub_id` is kept."""
+    return paths.home() / "models" / hub_id.replace("/", "--")
+
+
+def pull(hub_id: str, *, revision: str = "main", report: Callable[[str], None] = lambda _line: None) -> Path:
+    """Fetch a model from the Hugging Face hub into Seatrial's home; returns its folder.
+
+    Interrupted downloads go on where they stopped; every large file is checked against the hub's
+    SHA-256.  Raises HubError in one sentence when the hub cannot be reached, refuses, or a file is
+    not what it should be.
+    """
+    if not _HUB_ID.fullmatch(hub_id):
+        raise HubError(f"{hub_id!r} is not a hub id.", hint="Write owner/name, e.g. HuggingFaceTB/SmolVLM2-256M-Video-Instruct.")
+    try:
+        import huggingface_hub as hf
+    except ModuleNotFoundError as problem:
+        raise MissingExtraError("huggingface_hub", "vision") from problem
+    folder = pulled_folder(hub_id)
+    paths.private_folder(folder)
+    try:
+        info = hf.HfApi().model_info(hub_id, revision=revision, files_metadata=True)
+        report(f"{hub_id} at {str(info.sha)[:12]}")
+        hf.snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=_FILES)
+    except hf.errors.RepositoryNotFoundError as problem:
+        raise HubError(f"The hub has no public model {hub_id}.", hint="For a private one: set HF_TOKEN.") from problem
+    except hf.errors.RevisionNotFoundError as problem:
+        raise HubError(f"{hub_id} has no revision {revision}.") from problem
+    except OSError as problem:
+        if getattr(problem, "errno", None) == 28:
+            raise HubError(f"The disk filled up while fetching {hub_id}.", hint="Free some space and pull again.") from problem
+        raise _unreachable(hub_id, problem) from problem
+    except Exception as problem:  # the http library below has its own tree of network errors
+        raise _unreachable(hub_id, problem) from problem
+    for name, size, digest in _expected(info):
+        report(f"checking {name}")
+        _check(folder / name, size, digest)
+    return folder
+
+
+def _unreachable(hub_id: str, problem: Exception) -> HubError:
+    return HubError(
+        f"The hub cannot be reached, so {hub_id} was not fetched ({type(problem).__name__}).",
+        hint="Check the network and pull again: finished parts are kept. Offline, pass --model FOLDER.",
+    )
+
+
+def _expected(info: Any) -> Iterator[tuple[str, int, str]]:
+    """Yield (name, bytes, SHA-256) of every large file that was fetched."""
+    for entry in info.siblings or []:
+        digest = getattr(entry.lfs, "sha256", None) if entry.lfs else None
+        if digest and entry.rfilename.endswith(".safetensors"):
+            yield entry.rfilename, int(entry.size or 0), digest
+
+
+def _check(file: Path, size: int, digest: str) -> None:
+    actual = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                actual.update(chunk)
+    except FileNotFoundError:
+        return  # left out by the file patterns
+    if actual.hexdigest() != digest:
+        file.unlink()
+        raise HubError(
+            f"{file.name} arrived damaged ({size:,} bytes expected) and was removed.", hint="Pull again."
+        )
+
+
+def _bundled() -> Path:
+    installed = Path(__file__).parents[1] / "models" / BUNDLED
+    checkout = Path(__file__).parents[3] / "models" / BUNDLED
+    for folder in (installed, checkout):
+        if (folder / "config.json").is_file():
+            return folder
+    raise ModelError("The bundled model is not part of this installation.", hint="Reinstall seatrial, or pass --model.")

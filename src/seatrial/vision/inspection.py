@@ -1,0 +1,80 @@
+"""What a model is made of and what it needs, without loading it; and which operations would run it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seatrial.vision import ops
+from seatrial.vision.config import ModelConfig, load_config
+from seatrial.vision.weights import load_weights
+
+_BYTES = {"f32": 4, "bf16": 2}
+_TYPICAL_POSITIONS = 2048
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """Parameters by part, bytes on disk, and memory needed (bytes) at each precision.
+
+    `memory` counts packed weights, embeddings as stored, key/value cache for 2,048 positions and one
+    tile's activations; `tensors` is how many the files hold.
+    """
+
+    folder: str
+    config: dict[str, Any]
+    parameters: dict[str, int]
+    tensors: int
+    bytes_on_disk: int
+    memory: dict[str, int]
+
+
+def summarise(folder: Path) -> ModelSummary:
+    """Describe the checkpoint in `folder` from its headers; ModelError if it is damaged."""
+    config = load_config(folder)
+    weights = load_weights(folder)
+    parts = {"vision": 0, "connector": 0, "text": 0, "embeddings": 0, "lm_head": 0}
+    count = 0
+    for name in weights.names():
+        if name.endswith("_scale"):
+            continue
+        count += 1
+        parts[_part_of(name)] += math.prod(weights.stored(name).data.shape)
+    on_disk = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    described = asdict(config)
+    described.pop("chat_template")
+    return ModelSummary(
+        folder=str(folder),
+        config=described,
+        parameters={**parts, "total": sum(parts.values())},
+        tensors=count,
+        bytes_on_disk=on_disk,
+        memory={precision: _memory(config, parts, size) for precision, size in _BYTES.items()},
+    )
+
+
+def describe_operations() -> dict[str, Any]:
+    """Return which implementation of the operations runs here, and why not a faster one."""
+    return ops.describe()
+
+
+def _part_of(name: str) -> str:
+    if name.startswith("lm_head"):
+        return "lm_head"
+    if "embed_tokens" in name:
+        return "embeddings"
+    if name.startswith("model.connector"):
+        return "connector"
+    return "vision" if name.startswith("model.vision_model") else "text"
+
+
+def _memory(config: ModelConfig, parts: dict[str, int], size: int) -> int:
+    """Packed weights at `size` bytes each, embeddings as stored (2), cache and activations in float32."""
+    packed = (sum(parts.values()) - parts["embeddings"]) * size
+    packed += parts["embeddings"] * size if config.tied else 0
+    text, vision = config.text, config.vision
+    cache = 2 * text.layers * text.kv_heads * text.head_dim * _TYPICAL_POSITIONS * 4
+    activations = vision.patches * (5 * vision.hidden_size + vision.intermediate_size) * 4
+    return packed + parts["embeddings"] * 2 + cache + activations

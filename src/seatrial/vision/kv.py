@@ -1,0 +1,42 @@
+"""Keys and values of one sequence, for every layer of the text tower."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seatrial.vision.config import TextConfig
+from seatrial.vision.ops.protocol import Array
+
+
+class KvCache:
+    """Room for `capacity` positions; `length` are filled.  Arrays [layers, capacity, G, D] float32."""
+
+    def __init__(self, config: TextConfig, capacity: int) -> None:
+        shape = (config.layers, capacity, config.kv_heads, config.head_dim)
+        self._keys = np.empty(shape, np.float32)
+        self._values = np.empty(shape, np.float32)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        """Positions there is room for."""
+        return int(self._keys.shape[1])
+
+    def extend(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Write `keys`, `values` [S, G, D] of `layer` behind the filled part; return all of that layer's [T, G, D].
+
+        The filled part grows only by `advance`, once every layer has been written.
+        """
+        start, end = self.length, self.length + len(keys)
+        self._keys[layer, start:end] = keys
+        self._values[layer, start:end] = values
+        return self._keys[layer, :end], self._values[layer, :end]
+
+    def advance(self, positions: int) -> None:
+        """Count `positions` more as filled."""
+        self.length += positions
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved."""
+        return self._keys.nbytes + self._values.nbytes

@@ -1,0 +1,138 @@
+"""NumPy implementation of the operations: the definition every fast path is tested against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seatrial.vision.ops.protocol import Activation, Array, Linear, Precision
+
+
+def bf16_bits_to_f32(bits: NDArray[np.uint16]) -> Array:
+    """Widen raw bfloat16 bits (uint16, any shape) to float32; exact."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def f32_to_bf16_bits(x: Array) -> NDArray[np.uint16]:
+    """Round float32 (any shape) to bfloat16 bits, nearest with ties to even; NaN stays NaN."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(x), np.uint16(0x7FC0), rounded)
+
+
+def round_to_bf16(x: Array) -> Array:
+    """Return `x` with every value rounded to the nearest bfloat16, as float32."""
+    return bf16_bits_to_f32(f32_to_bf16_bits(x))
+
+
+def as_f32(stored: NDArray[Any]) -> Array:
+    """Widen a stored tensor (float32, float16, or uint16 = bfloat16 bits) to float32."""
+    if stored.dtype == np.uint16:
+        return bf16_bits_to_f32(stored)
+    return np.asarray(stored, np.float32)
+
+
+def gelu_tanh(x: Array) -> Array:
+    """Gaussian error linear unit, tanh form (the `gelu_pytorch_tanh` of the checkpoints)."""
+    inner = np.float32(np.sqrt(2.0 / np.pi)) * (x + np.float32(0.044715) * x * x * x)
+    return np.float32(0.5) * x * (np.float32(1.0) + np.tanh(inner))
+
+
+@dataclass(frozen=True)
+class ReferenceLinear:
+    """A float32 matrix [out, in]; for bf16 its values are already rounded."""
+
+    weight: Array
+    bias: Array | None
+    precision: Precision
+
+    @property
+    def out_features(self) -> int:
+        """Rows of the weight."""
+        return int(self.weight.shape[0])
+
+    @property
+    def in_features(self) -> int:
+        """Columns of the weight."""
+        return int(self.weight.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes))
+
+
+class ReferenceOps:
+    """The operations in NumPy; see `protocol.Ops` for shapes."""
+
+    name = "reference"
+    instruction_set = "numpy"
+    threads = 0  # NumPy's BLAS decides
+
+    def pack(self, weight: NDArray[Any], bias: Array | None, precision: Precision) -> ReferenceLinear:
+        """Widen to float32, rounding to bfloat16 first when asked."""
+        full = as_f32(weight)
+        return ReferenceLinear(round_to_bf16(full) if precision == "bf16" else full, bias, precision)
+
+    def linear(
+        self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None
+    ) -> Array:
+        """One BLAS multiply, then bias, activation, residual."""
+        assert isinstance(packed, ReferenceLinear)
+        entering = round_to_bf16(x) if packed.precision == "bf16" else x
+        y: Array = entering @ packed.weight.T
+        if packed.bias is not None:
+            y += packed.bias
+        if activation == "gelu_tanh":
+            y = gelu_tanh(y)
+        return y if residual is None else y + residual
+
+    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Array:
+        """Two passes: mean, then variance around it."""
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = np.mean(centred * centred, axis=-1, keepdims=True)
+        result: Array = centred / np.sqrt(variance + np.float32(eps)) * weight + bias
+        return result
+
+    def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
+        """Root mean square over the last axis."""
+        mean_square = np.mean(x * x, axis=-1, keepdims=True)
+        result: Array = x / np.sqrt(mean_square + np.float32(eps)) * weight
+        return result
+
+    def silu_mul(self, gate_up: Array) -> Array:
+        """Split in half, then silu(gate) * up."""
+        gate, up = np.split(gate_up, 2, axis=-1)
+        with np.errstate(over="ignore"):  # exp(-gate) overflows to inf for very negative gates: 0 is right
+            result: Array = gate / (np.float32(1.0) + np.exp(-gate)) * up
+        return result
+
+    def rope(self, x: Array, cos: Array, sin: Array) -> Array:
+        """(a, b) -> (a cos - b sin, b cos + a sin) for the two halves of the last axis."""
+        a, b = np.split(x, 2, axis=-1)
+        c, s = cos[:, None, :], sin[:, None, :]
+        return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
+
+    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: Precision) -> Array:
+        """Scores for all pairs at once, softmax in float32."""
+        if precision == "bf16":
+            q, k, v = round_to_bf16(q), round_to_bf16(k), round_to_bf16(v)
+        B, S, H, D = q.shape
+        T, G = k.shape[1], k.shape[2]
+        q_BGRSD = q.reshape(B, S, G, H // G, D).transpose(0, 2, 3, 1, 4)
+        k_BG1DT = k.transpose(0, 2, 3, 1)[:, :, None]
+        v_BG1TD = v.transpose(0, 2, 1, 3)[:, :, None]
+        scores: Array = q_BGRSD @ k_BG1DT * np.float32(1.0 / np.sqrt(D))
+        if causal:
+            unseen = np.arange(T)[None, :] > np.arange(T - S, T)[:, None]
+            scores = np.where(unseen, np.float32(-np.inf), scores)
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        if precision == "bf16":
+            weights = round_to_bf16(weights)
+        out_BGRSD = weights @ v_BG1TD
+        return np.ascontiguousarray(out_BGRSD.transpose(0, 3, 1, 2, 4)).reshape(B, S, H, D)
