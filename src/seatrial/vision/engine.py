@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from seatrial.vision.pictures import Source
 from seatrial.vision.processor import Reading
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding
+from seatrial.vision.tower import Progress
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,18 @@ class Engine:
             final[index] = state
         return [reply_of(final[index]) for index in range(len(prompts))]
 
-    def stream_prompt(self, prompt: Prompt, decoding: Decoding | None = None) -> Iterator[str]:
-        """Yield the answer to one prepared prompt piece by piece."""
-        for _, piece, _ in generate(self.model, [prompt], decoding or Decoding()):
+    def stream_prompt(
+        self, prompt: Prompt, decoding: Decoding | None = None, progress: Progress | None = None
+    ) -> Generator[str, None, Reply]:
+        """Yield the answer to one prepared prompt piece by piece; the generator's value is the whole reply.
+
+        `progress` is called with (tiles done, tiles in all) while the pictures are looked at.
+        """
+        for _, piece, last in generate(self.model, [prompt], decoding or Decoding(), progress=progress):
+            state = last
             if piece:
                 yield piece
+        return reply_of(state)
 
 
 def reply_of(state: AnswerState) -> Reply:

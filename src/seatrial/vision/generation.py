@@ -17,7 +17,7 @@ from seatrial.vision.kv import KvCache
 from seatrial.vision.ops.protocol import Array
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding, choose, log_probability
-from seatrial.vision.tower import Observe
+from seatrial.vision.tower import Observe, Progress
 
 FinishReason = Literal["stop", "length"]
 
@@ -91,7 +91,11 @@ class StopAwareText:
 
 
 def generate(
-    model: Model, prompts: Sequence[Prompt], decoding: Decoding, observe: Observe | None = None
+    model: Model,
+    prompts: Sequence[Prompt],
+    decoding: Decoding,
+    observe: Observe | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[int, str, AnswerState]]:
     """Answer all `prompts` together; yields (index, new text, sequence) after every token of each.
 
@@ -99,7 +103,7 @@ def generate(
     """
     sequences = [_start(model, prompt, index, decoding) for index, prompt in enumerate(prompts)]
     for index, sequence in enumerate(sequences):
-        scores = _prefill(model, sequence, observe)
+        scores = _prefill(model, sequence, observe, progress)
         yield index, _accept(model, sequence, scores, decoding), sequence
     while active := [(i, s) for i, s in enumerate(sequences) if s.finish_reason is None]:
         began = time.perf_counter()
@@ -114,11 +118,13 @@ def generate(
             yield index, piece, sequence
 
 
-def prompt_embeddings(model: Model, prompt: Prompt, observe: Observe | None = None) -> Array:
+def prompt_embeddings(
+    model: Model, prompt: Prompt, observe: Observe | None = None, progress: Progress | None = None
+) -> Array:
     """Return the embeddings [S, C] of a prompt with its picture tokens in place."""
     x_SC = text_tower.embed(model.decoder, prompt.ids)
     if len(prompt.tiles):
-        features = picture_tower.encode_tiles(model.tower, prompt.tiles, model.ops, observe)
+        features = picture_tower.encode_tiles(model.tower, prompt.tiles, model.ops, observe, progress)
         places = np.asarray(prompt.ids) == model.processor.config.image_token_id
         x_SC[places] = features.reshape(-1, features.shape[-1])
     return x_SC
@@ -146,9 +152,9 @@ def _start(model: Model, prompt: Prompt, index: int, decoding: Decoding) -> Answ
     )
 
 
-def _prefill(model: Model, sequence: AnswerState, observe: Observe | None) -> Array:
+def _prefill(model: Model, sequence: AnswerState, observe: Observe | None, progress: Progress | None) -> Array:
     began = time.perf_counter()
-    x_SC = prompt_embeddings(model, sequence.prompt, observe)
+    x_SC = prompt_embeddings(model, sequence.prompt, observe, progress)
     seen = time.perf_counter()
     hidden = text_tower.forward(model.decoder, x_SC, [(sequence.cache, len(x_SC))], model.ops, observe)
     scores = text_tower.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]

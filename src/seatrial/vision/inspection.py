@@ -30,6 +30,10 @@ class ModelSummary:
     bytes_on_disk: int
     memory: dict[str, int]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary ready for JSON."""
+        return asdict(self)
+
 
 def summarise(folder: Path) -> ModelSummary:
     """Describe the checkpoint in `folder` from its headers; ModelError if it is damaged."""

@@ -22,6 +22,9 @@ from seatrial.vision.weights import Weights
 Observe = Callable[[str, Array], None]
 """Called with (name, value) at each seam; for comparison with the reference."""
 
+Progress = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all)."""
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -112,12 +115,23 @@ def stacked(matrices: list[NDArray[np.generic]]) -> NDArray[np.generic]:
     return np.concatenate(matrices)
 
 
-def encode_tiles(tower: Tower, tiles: NDArray[np.uint8], ops: Ops, observe: Observe | None = None) -> Array:
+def encode_tiles(
+    tower: Tower,
+    tiles: NDArray[np.uint8],
+    ops: Ops,
+    observe: Observe | None = None,
+    progress: Progress | None = None,
+) -> Array:
     """Return picture tokens [N, T, hidden] for `tiles` [N, side, side, 3] uint8.
 
     Tiles are computed one after another: their activations stay in the processor's caches.
     """
-    return np.stack([_encode_tile(tower, tile, ops, observe) for tile in tiles])
+    encoded = []
+    for done, tile in enumerate(tiles, start=1):
+        encoded.append(_encode_tile(tower, tile, ops, observe))
+        if progress:
+            progress(done, len(tiles))
+    return np.stack(encoded)
 
 
 def _encode_tile(tower: Tower, tile: NDArray[np.uint8], ops: Ops, observe: Observe | None) -> Array:

@@ -1,0 +1,228 @@
+// bf16 attention on the tile unit: 32 queries against 512 keys at a time, online softmax in float32.
+//
+// Scores are products of rounded q and k summed in float32; weights are rounded to bfloat16 before they
+// multiply the values (unnormalised, where the reference rounds them normalised).
+#include "seatrial/kernels.h"
+#include "simd/vec_avx512.h"
+#include "simd/amx.h"
+
+namespace seatrial {
+namespace {
+
+constexpr i64 kQueryBlock = 32;
+constexpr i64 kKeyBlock = 512;
+constexpr i64 kScoreStride = kKeyBlock + 16;   // off the powers of two: tile rows would share cache sets
+constexpr i64 kWeightStride = kKeyBlock + 32;
+
+i64 up(i64 value, i64 multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Keys as tiles [T/16][D/32][16 pairs of D][16 keys][2], values as tiles [D/16][T/32][16 pairs of T][16][2].
+struct Packed {
+  std::uint16_t* keys;
+  std::uint16_t* values;
+  i64 key_steps;    // tiles along D for the keys
+  i64 value_steps;  // tiles along T for the values
+
+  Packed(const AttentionCall& c, void* data)
+      : keys(static_cast<std::uint16_t*>(data)),
+        values(keys + up(c.T, 32) * up(c.D, 32)),
+        key_steps(up(c.D, 32) / 32),
+        value_steps(up(c.T, 32) / 32) {}
+};
+
+i64 packed_bytes(const AttentionCall& c) { return up(c.T, 32) * (up(c.D, 32) + up(c.D, 16)) * 2; }
+
+i64 scratch_bytes(const AttentionCall& c) {
+  return kQueryBlock * (kScoreStride * 4 + kWeightStride * 2 + up(c.D, 32) * 2 + up(c.D, 16) * 4 + 8);
+}
+
+const float* row_of(const Strided& a, i64 b, i64 position, i64 head) {
+  return a.data + b * a.batch + position * a.position + head * a.head;
+}
+
+Vec load_rounded(const float* row, i64 from, i64 end) {
+  return from < end ? Vec::round_bf16(Vec::load_n(row + from, end - from, 0.0F)) : Vec::zero();
+}
+
+// 32 consecutive values as 32 bfloat16.
+__m512i load_bits(const float* row, i64 from, i64 end) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(load_rounded(row, from, end).v), 16);
+  const __m512i high = _mm512_srli_epi32(_mm512_castps_si512(load_rounded(row, from + 16, end).v), 16);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)), _mm512_cvtepi32_epi16(high), 1);
+}
+
+void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* data) {
+  const Packed packed(c, data);
+  const i64 end = key1 == c.T ? up(c.T, 32) : key1;
+  const __m512i rows = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                          _mm512_set1_epi32(16));
+  for (i64 t = key0; t < end; ++t) {
+    const float* k = row_of(c.k, b, t < c.T ? t : 0, g);
+    const i64 width = t < c.T ? c.D : 0;
+    for (i64 s = 0; s < packed.key_steps; ++s) {
+      std::uint16_t* tile = packed.keys + (t / 16 * packed.key_steps + s) * kTileElements + t % 16 * 2;
+      _mm512_i32scatter_epi32(tile, rows, load_bits(k, s * 32, width), 4);
+    }
+  }
+  for (i64 t = key0; t < end; t += 2) {
+    const float* even = row_of(c.v, b, t < c.T ? t : 0, g);
+    const float* odd = row_of(c.v, b, t + 1 < c.T ? t + 1 : 0, g);
+    for (i64 d = 0; d < up(c.D, 16); d += 16) {
+      const __m512i low = _mm512_castps_si512(load_rounded(even, d, t < c.T ? c.D : 0).v);
+      const __m512i high = _mm512_castps_si512(load_rounded(odd, d, t + 1 < c.T ? c.D : 0).v);
+      std::uint16_t* tile = packed.values + (d / 16 * packed.value_steps + t / 32) * kTileElements;
+      _mm512_storeu_si512(tile + t % 32 / 2 * 32, _mm512_or_si512(_mm512_srli_epi32(low, 16), high));
+    }
+  }
+}
+
+// 2^t for t <= 0, relative error below 3e-6 (bfloat16 keeps 4e-3); 0 far below; NaN stays NaN.
+[[gnu::always_inline]] inline Vec exp2_below(Vec t) {
+  t = Vec::max(Vec::set(-200.0F), t);
+  const Vec r = {_mm512_reduce_ps(t.v, _MM_FROUND_TO_NEG_INF)};  // t - floor(t)
+  Vec p = Vec::set(1.35341662e-2F);
+  p = Vec::fma(p, r, Vec::set(5.20114626e-2F));
+  p = Vec::fma(p, r, Vec::set(2.41442756e-1F));
+  p = Vec::fma(p, r, Vec::set(6.93003835e-1F));
+  p = Vec::fma(p, r, Vec::set(1.00000259F));
+  return Vec::scale(p, t);
+}
+
+struct Rows {  // the scratch of one block of queries
+  float* scores;           // [32][kScoreStride]
+  float* out;              // [32][up(D, 16)]
+  float* maximum;          // [32], of unscaled scores
+  float* sum;              // [32]
+  std::uint16_t* weights;  // [32][kWeightStride]
+  std::uint16_t* q;        // [32][up(D, 32)]
+};
+
+float largest(const float* scores, i64 count, float start) {
+  Vec m0 = Vec::set(start);
+  Vec m1 = m0;
+  i64 i = 0;
+  for (; i + 32 <= count; i += 32) {
+    m0 = Vec::max(Vec::load(scores + i), m0);
+    m1 = Vec::max(Vec::load(scores + i + 16), m1);
+  }
+  for (; i < count; i += 16) m0 = Vec::max(Vec::load_n(scores + i, count - i, start), m0);
+  return Vec::max(m0, m1).largest();
+}
+
+// Weights of one row from its scores: only the first `seen` of `count` (a multiple of 32) count.
+void soften(const Rows& r, i64 row, float scale, i64 seen, i64 count, i64 width) {
+  const float* scores = r.scores + row * kScoreStride;
+  std::uint16_t* weights = r.weights + row * kWeightStride;
+  const float peak = largest(scores, seen, r.maximum[row]);
+  const float base = peak == -__builtin_inff() ? 0.0F : peak;
+  const Vec by = Vec::set(scale);
+  const Vec shift = Vec::set(-base * scale);
+  const auto store = [&](i64 at, Vec p) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(weights + at), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(p.v)));
+  };
+  Vec t0 = Vec::zero();
+  Vec t1 = Vec::zero();
+  i64 i = 0;
+  for (; i + 32 <= seen; i += 32) {
+    const Vec p0 = exp2_below(Vec::fma(Vec::load(scores + i), by, shift));
+    const Vec p1 = exp2_below(Vec::fma(Vec::load(scores + i + 16), by, shift));
+    t0 = t0 + p0;
+    t1 = t1 + p1;
+    store(i, p0);
+    store(i + 16, p1);
+  }
+  for (; i < seen; i += 16) {
+    const Vec p = exp2_below(Vec::fma(Vec::load(scores + i), by, shift));
+    const Vec kept = {_mm512_maskz_mov_ps(Vec::first(seen - i), p.v)};
+    t0 = t0 + kept;
+    store(i, kept);
+  }
+  for (; i < count; i += 16) store(i, Vec::zero());
+  const Vec factor = exp2_below(Vec::set((r.maximum[row] - base) * scale));
+  r.maximum[row] = peak;
+  r.sum[row] = r.sum[row] * _mm512_cvtss_f32(factor.v) + (t0 + t1).sum();
+  float* out = r.out + row * width;
+  for (i64 d = 0; d < width; d += 16) (Vec::load(out + d) * factor).store(out + d);
+}
+
+template <int MT>
+void keys_block(const AttentionCall& c, const Packed& packed, const Rows& r, i64 row0, i64 rows, i64 key0, i64 count) {
+  const i64 columns = up(count, 32);
+  const i64 depth = packed.key_steps * 32;
+  for (i64 t = 0; t < columns; t += 32) {
+    const std::uint16_t* tile = packed.keys + (key0 + t) / 16 * packed.key_steps * kTileElements;
+    clear_sums<MT, 2>();
+    multiply<MT, 2>(r.q, r.q + 16 * depth, depth * 2, 32, tile, tile + packed.key_steps * kTileElements,
+                    packed.key_steps, NoWork{});
+    store_sums<MT, 2>(r.scores + t, kScoreStride);
+  }
+  const i64 width = up(c.D, 16);
+  const float scale = c.scale * 1.44269504F;
+  for (i64 i = 0; i < rows; ++i) {
+    const i64 seen = c.visible(row0 + i) - key0;
+    soften(r, i, scale, seen < 0 ? 0 : (seen < count ? seen : count), columns, width);
+  }
+  memory_fence();
+  const i64 column = packed.value_steps * kTileElements;
+  const std::uint16_t* second = r.weights + 16 * kWeightStride;
+  for (i64 d = 0; d < width; d += 32) {
+    const std::uint16_t* tile = packed.values + d / 16 * column + key0 / 32 * kTileElements;
+    if (width - d >= 32) {
+      load_sums<MT, 2>(r.out + d, width);
+      multiply<MT, 2>(r.weights, second, kWeightStride * 2, 32, tile, tile + column, columns / 32, NoWork{});
+      store_sums<MT, 2>(r.out + d, width);
+    } else {
+      load_sums<MT, 1>(r.out + d, width);
+      multiply<MT, 1>(r.weights, second, kWeightStride * 2, 32, tile, tile, columns / 32, NoWork{});
+      store_sums<MT, 1>(r.out + d, width);
+    }
+  }
+}
+
+Rows prepare(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 rows, void* scratch) {
+  const i64 width = up(c.D, 16);
+  const i64 depth = up(c.D, 32);
+  Rows r;
+  r.scores = static_cast<float*>(scratch);
+  r.out = r.scores + kQueryBlock * kScoreStride;
+  r.maximum = r.out + kQueryBlock * width;
+  r.sum = r.maximum + kQueryBlock;
+  r.weights = reinterpret_cast<std::uint16_t*>(r.sum + kQueryBlock);
+  r.q = r.weights + kQueryBlock * kWeightStride;
+  for (i64 i = 0; i < kQueryBlock; ++i) {
+    const float* q = row_of(c.q, b, row0 + (i < rows ? i : 0), h);
+    for (i64 d = 0; d < depth; d += 32) _mm512_storeu_si512(r.q + i * depth + d, load_bits(q, d, i < rows ? c.D : 0));
+    r.maximum[i] = -__builtin_inff();
+    r.sum[i] = 0.0F;
+  }
+  for (i64 i = 0; i < kQueryBlock * width; i += 16) Vec::zero().store(r.out + i);
+  memory_fence();
+  return r;
+}
+
+void block(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, const void* data, void* scratch) {
+  const Tiles tiles;
+  const Packed packed(c, const_cast<void*>(data));
+  const i64 rows = row1 - row0;
+  const Rows r = prepare(c, b, h, row0, rows, scratch);
+  const i64 last = c.visible(row1 - 1) < c.T ? c.visible(row1 - 1) : c.T;
+  for (i64 key = 0; key < last; key += kKeyBlock) {
+    const i64 count = last - key < kKeyBlock ? last - key : kKeyBlock;
+    if (rows > 16)
+      keys_block<2>(c, packed, r, row0, rows, key, count);
+    else
+      keys_block<1>(c, packed, r, row0, rows, key, count);
+  }
+  const i64 width = up(c.D, 16);
+  for (i64 i = 0; i < rows; ++i) {
+    float* out = c.out + ((b * c.S + row0 + i) * c.H + h) * c.D;
+    const Vec inverse = Vec::set(1.0F / r.sum[i]);
+    for (i64 d = 0; d < c.D; d += 16) (Vec::load(r.out + i * width + d) * inverse).store_n(out + d, c.D - d);
+  }
+}
+
+}  // namespace
+
+AttentionKernels attention_amx() { return {packed_bytes, pack, 32, kQueryBlock, scratch_bytes, block}; }
+
+}  // namespace seatrial

@@ -1,0 +1,168 @@
+// The only file that knows Python.  Shapes and types are checked in ops/native.py; here strides are taken as
+// they come, in elements, with the last axis contiguous.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cmath>
+#include <optional>
+#include <stdexcept>
+
+#include "seatrial/attention.h"
+#include "seatrial/cpu.h"
+#include "seatrial/linear.h"
+#include "seatrial/memory.h"
+#include "seatrial/pointwise.h"
+#include "seatrial/threads.h"
+
+namespace nb = nanobind;
+using namespace seatrial;
+
+namespace {
+
+template <typename T, int N>
+using In = nb::ndarray<const T, nb::ndim<N>, nb::device::cpu>;
+using Result = nb::ndarray<nb::numpy, float>;
+
+// A fresh array from the pool of recycled results.
+template <std::size_t N>
+Result result(const std::size_t (&shape)[N]) {
+  std::size_t count = 1;
+  for (std::size_t extent : shape) count *= extent;
+  void* data = take_result(count * sizeof(float));
+  nb::capsule owner(data, [](void* p) noexcept { give_result(p); });
+  return Result(data, N, shape, owner);
+}
+
+void require(bool holds, const char* message) {
+  if (!holds) throw nb::value_error(message);
+}
+
+i64 extent(std::size_t value) { return static_cast<i64>(value); }
+
+template <typename T>
+PackedLinear pack(int level, int precision, const In<T, 2>& weight, const std::optional<In<float, 1>>& bias) {
+  require(!bias || bias->shape(0) == weight.shape(0), "bias must have one value per row of the weight");
+  nb::gil_scoped_release release;
+  return pack_linear(static_cast<Level>(level), static_cast<Precision>(precision), weight.data(),
+                     bias ? bias->data() : nullptr, extent(weight.shape(0)), extent(weight.shape(1)));
+}
+
+Result linear(const In<float, 2>& x, const PackedLinear& packed, bool gelu,
+              const std::optional<In<float, 2>>& residual) {
+  require(extent(x.shape(1)) == packed.k, "x must have as many columns as the weight");
+  require(!residual || (residual->shape(0) == x.shape(0) && extent(residual->shape(1)) == packed.n),
+          "residual must have the shape of the result");
+  Result y = result({x.shape(0), static_cast<std::size_t>(packed.n)});
+  nb::gil_scoped_release release;
+  run_linear(packed, x.data(), x.stride(0), extent(x.shape(0)), gelu, residual ? residual->data() : nullptr,
+             y.data());
+  return y;
+}
+
+Rows rows_of(const In<float, 2>& x) { return {x.data(), extent(x.shape(0)), extent(x.shape(1)), x.stride(0)}; }
+
+Result layer_norm(int level, const In<float, 2>& x, const In<float, 1>& weight, const In<float, 1>& bias, float eps) {
+  require(weight.shape(0) == x.shape(1) && bias.shape(0) == x.shape(1), "weight and bias must have x's columns");
+  Result y = result({x.shape(0), x.shape(1)});
+  nb::gil_scoped_release release;
+  run_layer_norm(static_cast<Level>(level), rows_of(x), weight.data(), bias.data(), eps, y.data());
+  return y;
+}
+
+Result rms_norm(int level, const In<float, 2>& x, const In<float, 1>& weight, float eps) {
+  require(weight.shape(0) == x.shape(1), "weight must have x's columns");
+  Result y = result({x.shape(0), x.shape(1)});
+  nb::gil_scoped_release release;
+  run_rms_norm(static_cast<Level>(level), rows_of(x), weight.data(), eps, y.data());
+  return y;
+}
+
+Result silu_mul(int level, const In<float, 2>& gate_up) {
+  require(gate_up.shape(1) % 2 == 0, "gate_up must have an even number of columns");
+  Result y = result({gate_up.shape(0), gate_up.shape(1) / 2});
+  nb::gil_scoped_release release;
+  run_silu_mul(static_cast<Level>(level), rows_of(gate_up), y.data());
+  return y;
+}
+
+Result rope(int level, const In<float, 3>& x, const In<float, 2>& cos, const In<float, 2>& sin) {
+  const std::size_t half = x.shape(2) / 2;
+  require(x.shape(2) % 2 == 0, "the last axis of x must be even");
+  require(cos.shape(0) == x.shape(0) && cos.shape(1) == half, "cos must be [S, D/2]");
+  require(sin.shape(0) == x.shape(0) && sin.shape(1) == half, "sin must be [S, D/2]");
+  Result y = result({x.shape(0), x.shape(1), x.shape(2)});
+  nb::gil_scoped_release release;
+  run_rope(static_cast<Level>(level), {x.data(), extent(x.shape(0)), extent(x.shape(1)), extent(half), x.stride(0),
+                                       x.stride(1), cos.data(), sin.data(), y.data()});
+  return y;
+}
+
+Strided strided(const In<float, 4>& a) { return {a.data(), a.stride(0), a.stride(1), a.stride(2)}; }
+
+Result attention(int level, const In<float, 4>& q, const In<float, 4>& k, const In<float, 4>& v, bool causal,
+                 int precision) {
+  const std::size_t D = q.shape(3);
+  for (std::size_t axis = 0; axis < 4; ++axis) require(k.shape(axis) == v.shape(axis), "k and v must agree in shape");
+  require(k.shape(0) == q.shape(0) && k.shape(3) == D, "q and k must agree in batch and head size");
+  require(k.shape(2) != 0 && q.shape(2) % k.shape(2) == 0, "the groups of k must divide the heads of q");
+  require(k.shape(1) != 0, "there must be at least one key");
+  Result y = result({q.shape(0), q.shape(1), q.shape(2), D});
+  AttentionCall call{extent(q.shape(0)), extent(q.shape(1)), extent(k.shape(1)), extent(q.shape(2)),
+                     extent(k.shape(2)), extent(D),          strided(q),         strided(k),
+                     strided(v),         y.data(),           1.0F / std::sqrt(static_cast<float>(D)),
+                     causal,             precision == static_cast<int>(Precision::bf16)};
+  nb::gil_scoped_release release;
+  run_attention(static_cast<Level>(level), call);
+  return y;
+}
+
+// Rows rounded to bfloat16 and widened: what enters a bf16 multiply.  For tests.
+Result round_bf16(int level, const In<float, 2>& x) {
+  const i64 columns = extent(x.shape(1));
+  require(columns % 32 == 0, "columns must be a multiple of 32");
+  Result y = result({x.shape(0), x.shape(1)});
+  kernel_table(static_cast<Level>(level))
+      .round.to_f32(x.data(), x.stride(0), extent(x.shape(0)), columns, columns, y.data());
+  return y;
+}
+
+std::vector<std::string> levels(bool (*holds)(Level)) {
+  std::vector<std::string> names;
+  for (int i = kLevels - 1; i >= 0; --i)
+    if (holds(static_cast<Level>(i))) names.emplace_back(level_name(static_cast<Level>(i)));
+  return names;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.attr("ABI") = kAbi;
+  m.attr("LEVELS") = nb::make_tuple("generic", "avx2", "avx512", "amx");
+  m.def("compiled_levels", [] { return levels(level_compiled); });
+  m.def("available_levels", [] { return levels(level_available); });
+  m.def("cpu_features", &cpu_feature_names);
+  m.def("threads", &thread_count);
+
+  nb::class_<PackedLinear>(m, "Linear")
+      .def_prop_ro("out_features", [](const PackedLinear& p) { return p.n; })
+      .def_prop_ro("in_features", [](const PackedLinear& p) { return p.k; })
+      .def_prop_ro("precision", [](const PackedLinear& p) { return p.precision == Precision::f32 ? "f32" : "bf16"; })
+      .def_prop_ro("level", [](const PackedLinear& p) { return static_cast<int>(p.level); })
+      .def_prop_ro("nbytes", [](const PackedLinear& p) { return p.bytes(); });
+
+  m.def("pack", &pack<float>, nb::arg("level"), nb::arg("precision"), nb::arg("weight").noconvert(),
+        nb::arg("bias").none());
+  m.def("pack", &pack<std::uint16_t>, nb::arg("level"), nb::arg("precision"), nb::arg("weight").noconvert(),
+        nb::arg("bias").none());
+  m.def("linear", &linear, nb::arg("x"), nb::arg("packed"), nb::arg("gelu"), nb::arg("residual").none());
+  m.def("layer_norm", &layer_norm, nb::arg("level"), nb::arg("x"), nb::arg("weight"), nb::arg("bias"), nb::arg("eps"));
+  m.def("rms_norm", &rms_norm, nb::arg("level"), nb::arg("x"), nb::arg("weight"), nb::arg("eps"));
+  m.def("silu_mul", &silu_mul, nb::arg("level"), nb::arg("gate_up"));
+  m.def("rope", &rope, nb::arg("level"), nb::arg("x"), nb::arg("cos"), nb::arg("sin"));
+  m.def("attention", &attention, nb::arg("level"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("causal"),
+        nb::arg("precision"));
+  m.def("round_bf16", &round_bf16, nb::arg("level"), nb::arg("x"));
+}

@@ -1,0 +1,69 @@
+#include "seatrial/cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace seatrial {
+namespace {
+
+#if defined(__x86_64__)
+
+unsigned long long enabled_state() {  // XCR0: which registers the system saves on a context switch
+  unsigned low = 0;
+  unsigned high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<unsigned long long>(high) << 32) | low;
+}
+
+bool bit(unsigned value, int position) { return ((value >> position) & 1U) != 0; }
+
+CpuFeatures probe() {
+  CpuFeatures f;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return f;
+  const bool fma = bit(c, 12);
+  const bool osxsave = bit(c, 27);
+  const bool avx = bit(c, 28);
+  if (!osxsave || !avx) return f;
+  const unsigned long long state = enabled_state();
+  const bool ymm = (state & 0x6) == 0x6;
+  const bool zmm = (state & 0xE6) == 0xE6;
+  const bool tiles = (state & 0x60000) == 0x60000;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return f;
+  f.avx2 = ymm && fma && bit(b, 5);
+  f.avx512 = f.avx2 && zmm && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31);
+  const bool amx = tiles && bit(d, 22) && bit(d, 24);
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) f.avx512_bf16 = f.avx512 && bit(a, 5);
+  f.amx_bf16 = f.avx512_bf16 && amx;
+  f.amx_permitted = f.amx_bf16 && request_amx_permission();
+  return f;
+}
+
+#else
+
+CpuFeatures probe() { return {}; }
+
+#endif
+
+}  // namespace
+
+const CpuFeatures& cpu_features() {
+  static const CpuFeatures features = probe();
+  return features;
+}
+
+std::vector<std::string> cpu_feature_names() {
+  const CpuFeatures& f = cpu_features();
+  std::vector<std::string> names;
+  if (f.avx2) names.emplace_back("avx2+fma");
+  if (f.avx512) names.emplace_back("avx512(f,bw,dq,vl)");
+  if (f.avx512_bf16) names.emplace_back("avx512_bf16");
+  if (f.amx_bf16) names.emplace_back(f.amx_permitted ? "amx_bf16" : "amx_bf16 (refused by the kernel)");
+  return names;
+}
+
+}  // namespace seatrial

@@ -1,0 +1,23 @@
+// What this processor and this kernel allow.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace seatrial {
+
+struct CpuFeatures {
+  bool avx2 = false;         // AVX2 and FMA, and the system saves the registers
+  bool avx512 = false;       // F, BW, DQ, VL
+  bool avx512_bf16 = false;
+  bool amx_bf16 = false;     // the CPU has it
+  bool amx_permitted = false;  // and the kernel gave this process the tile state
+};
+
+const CpuFeatures& cpu_features();  // probed once
+std::vector<std::string> cpu_feature_names();
+
+// Asks Linux for the AMX tile state (arch_prctl); true when granted.
+bool request_amx_permission();
+
+}  // namespace seatrial

@@ -1,0 +1,146 @@
+// The interface between the drivers (threads, blocking) and the kernels (one file per instruction set).
+//
+// All counts are elements, all matrices are row-major, float32 unless a name says otherwise.
+#pragma once
+
+#include <cstdint>
+
+namespace seatrial {
+
+using i64 = std::int64_t;
+
+// Raised whenever bindings.cpp changes in a way that the Python side must know.
+inline constexpr int kAbi = 1;
+
+// Each level contains the ones below it: a table for `amx` uses the avx512 kernels where AMX does not apply.
+enum class Level : int { generic = 0, avx2 = 1, avx512 = 2, amx = 3 };
+inline constexpr int kLevels = 4;
+
+const char* level_name(Level level);
+
+// ---- linear ---------------------------------------------------------------------------------------------
+
+inline constexpr i64 kBf16Panel = 16;  // columns per bf16 panel
+inline constexpr i64 kBf16KStep = 32;  // K is padded to this in bf16 panels (one AMX tile row)
+
+struct LinearCall {
+  i64 m, n, k, k_padded;
+  const float* x;  // [m, k], rows `ldx` apart
+  i64 ldx;
+  const float* w_f32;           // panels [ceil(n/panel)][k][panel]
+  const std::uint16_t* w_bf16;  // panels [ceil(n/16)][k_padded/2][16][2]
+  const float* a_f32;           // bf16 only: x rounded, widened again, [m, k_padded]
+  const std::uint16_t* a_bits;  // bf16 only: x rounded, [m, k_padded] or AMX tiles [m/16][k_padded/32][16][32]
+  const float* bias;            // padded with zeros to whole panels
+  const float* residual;        // [m, n] or null
+  float* y;                     // [m, n]
+  bool gelu;
+};
+
+using LinearBlock = void (*)(const LinearCall&, i64 row0, i64 row1, i64 panel0, i64 panel1);
+
+struct LinearKernels {
+  i64 f32_panel;     // columns per f32 panel
+  LinearBlock f32;   // rows x panels of the product, finished with bias, activation, residual
+  LinearBlock bf16;  // the same from bf16 panels
+  bool bf16_takes_bits;  // bf16 reads a_bits (rows), else a_f32
+  LinearBlock bf16_tiles;  // matrix unit; reads a_bits as tiles; null without one
+};
+
+// Rounds `rows` rows of `x` to bfloat16, nearest even, and pads each to `k_padded` with zeros.
+struct RoundKernels {
+  void (*to_f32)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, float* out);
+  void (*to_bits)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::uint16_t* out);
+  // Rows in tiles [16][32]; rows beyond `rows` in the last tile are zero.
+  void (*to_tiles)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::uint16_t* out);
+};
+
+// ---- attention ------------------------------------------------------------------------------------------
+
+struct Strided {  // a [batch, position, head, D] array, D contiguous
+  const float* data;
+  i64 batch, position, head;
+};
+
+struct AttentionCall {
+  i64 B, S, T, H, G, D;
+  Strided q, k, v;
+  float* out;  // [B, S, H, D]
+  float scale;
+  bool causal;
+  bool bf16;
+
+  i64 heads_per_group() const { return H / G; }
+  // Keys that query `i` sees.
+  i64 visible(i64 i) const {
+    if (!causal) return T;
+    const i64 seen = T - S + i + 1;
+    return seen < 0 ? 0 : seen;
+  }
+};
+
+// Blocked kernels: keys and values of one (batch, group) are packed once, then blocks of queries run over
+// them.  Sizes are bytes and multiples of 64.
+struct AttentionKernels {
+  i64 (*packed_bytes)(const AttentionCall&);
+  void (*pack)(const AttentionCall&, i64 b, i64 g, i64 key0, i64 key1, void* packed);
+  i64 key_multiple;  // key0 (and key1, but for the end) must be multiples of this
+  i64 query_block;   // rows per call of `block`
+  i64 (*scratch_bytes)(const AttentionCall&);
+  void (*block)(const AttentionCall&, i64 b, i64 h, i64 row0, i64 row1, const void* packed, void* scratch);
+};
+
+// A few queries against many keys, straight from the strided arrays: `state` gets, per row (query, head of
+// the group), the running maximum, the sum, and D unnormalised outputs.
+struct DecodeKernels {
+  i64 max_rows;  // queries * heads_per_group that one call takes
+  void (*partial)(const AttentionCall&, i64 b, i64 g, i64 key0, i64 key1, float* state, float* scratch);
+};
+
+// ---- pointwise ------------------------------------------------------------------------------------------
+
+struct PointwiseKernels {
+  void (*layer_norm)(const float* x, i64 ldx, i64 rows, i64 c, const float* w, const float* b, float eps, float* y);
+  void (*rms_norm)(const float* x, i64 ldx, i64 rows, i64 c, const float* w, float eps, float* y);
+  void (*silu_mul)(const float* x, i64 ldx, i64 rows, i64 half, float* y);
+  // One position: `heads` rows of D = 2 * half, `ldx` apart; cos and sin hold `half` values.
+  void (*rope)(const float* x, i64 ldx, i64 heads, i64 half, const float* cos, const float* sin, float* y);
+};
+
+// ---- tables ---------------------------------------------------------------------------------------------
+
+struct KernelTable {
+  Level level;
+  LinearKernels linear;
+  RoundKernels round;
+  AttentionKernels attention;       // float32 and bf16
+  const AttentionKernels* attention_bf16;  // matrix unit, or null
+  DecodeKernels decode;
+  PointwiseKernels pointwise;
+};
+
+bool level_compiled(Level level);
+bool level_available(Level level);        // compiled, and this CPU and kernel allow it
+const KernelTable& kernel_table(Level level);  // throws std::invalid_argument when not available
+
+// What each instruction set's files export; dispatch.cpp puts them together.
+LinearKernels linear_generic();
+RoundKernels round_generic();
+AttentionKernels attention_generic();
+DecodeKernels decode_generic();
+PointwiseKernels pointwise_generic();
+LinearKernels linear_avx2();
+RoundKernels round_avx2();
+AttentionKernels attention_avx2();
+DecodeKernels decode_avx2();
+PointwiseKernels pointwise_avx2();
+LinearKernels linear_avx512();
+RoundKernels round_avx512();
+AttentionKernels attention_avx512();
+DecodeKernels decode_avx512();
+PointwiseKernels pointwise_avx512();
+LinearBlock linear_avx512bf16();
+LinearBlock linear_amx();
+AttentionKernels attention_amx();
+
+}  // namespace seatrial

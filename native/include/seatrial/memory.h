@@ -1,0 +1,39 @@
+// Memory that is touched once and reused: first touch of a page costs more than the arithmetic on it.
+#pragma once
+
+#include <cstddef>
+
+namespace seatrial {
+
+inline constexpr std::size_t kAlignment = 64;
+
+// Aligned memory, huge pages where the size allows; owned.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+// Scratch of the calling thread: grows, is never given back before the thread ends.  Two arenas, since a
+// caller's scratch must survive the tasks it runs itself.
+void* call_scratch(std::size_t bytes);
+void* task_scratch(std::size_t bytes);
+
+// Result arrays.  Freed ones are kept (at most kRecycledBytes together) and handed out again.
+inline constexpr std::size_t kRecycledBytes = std::size_t{256} << 20;
+void* take_result(std::size_t bytes);
+void give_result(void* data);
+
+}  // namespace seatrial

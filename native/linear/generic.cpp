@@ -1,0 +1,11 @@
+#include "seatrial/kernels.h"
+#include "simd/vec_generic.h"
+#include "simd/math.h"
+#include "linear/body.h"
+
+namespace seatrial {
+
+LinearKernels linear_generic() { return {kPanel, linear_f32_block, linear_bf16_block, false, nullptr}; }
+RoundKernels round_generic() { return {round_to_f32, round_to_bits, round_to_tiles}; }
+
+}  // namespace seatrial

@@ -1,0 +1,121 @@
+"""`seatrial see`: ask, info, prompt, pull."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seatrial import settings
+from seatrial.cli import progress
+from seatrial.cli.groups import JsonCommand
+from seatrial.cli.see_options import (
+    decoding_options,
+    decoding_of,
+    model_option,
+    reading_of,
+    reading_options,
+    split_question,
+)
+from seatrial.cli.see_text import print_info, print_prompt, print_timings
+
+
+@click.group()
+def see() -> None:
+    """Ask questions about pictures, documents and video, on this machine's CPU."""
+
+
+@see.command(cls=JsonCommand)
+@click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
+@model_option
+@click.option("--precision", help="auto, f32 or bf16 (default: [see] precision).")
+@decoding_options
+@reading_options
+@click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
+def ask(files_and_question: tuple[str, ...], model: str | None, precision: str | None, **options: Any) -> dict[str, Any]:
+    """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given.
+
+    \b
+    Examples:
+      seatrial see ask receipt.jpg "What is the total?"
+      seatrial see ask invoice.pdf --pages 1-2 "Who is the customer?" --json
+      seatrial see ask clip.mp4 "What happens?" --max-new-tokens 60
+    """
+    from seatrial import vision
+
+    files, question = split_question(files_and_question)
+    chosen = settings.load().see
+    reading, decoding = reading_of(chosen, options), decoding_of(chosen, options)
+    with progress.working("loading the model", quiet=options["as_json"]):
+        engine = vision.open(model or chosen.model, precision=precision or chosen.precision, reading=reading)
+    prompt = engine.model.processor.question(files, question, system=options["system"])
+    reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
+    if options["timings"]:
+        print_timings(engine, reply)
+    return {**reply.as_dict(), "model": str(engine.model.processor.folder), "precision": engine.model.precision}
+
+
+@see.command(cls=JsonCommand)
+@click.argument("model", default="pico")
+def info(model: str, **options: Any) -> dict[str, Any]:
+    """Show what MODEL is made of: shapes, parameters, bytes, and the memory each precision needs.
+
+    \b
+    Examples:
+      seatrial see info pico
+      seatrial see info ./SmolVLM2-2.2B-Instruct --json
+    """
+    from seatrial import vision
+
+    summary = vision.summarise(vision.find_model(model))
+    if not options["as_json"]:
+        print_info(summary)
+    return summary.as_dict()
+
+
+@see.command(cls=JsonCommand)
+@click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
+@model_option
+@reading_options
+def prompt(files_and_question: tuple[str, ...], model: str | None, **options: Any) -> dict[str, Any]:
+    """Show the expanded prompt and the tiles of each picture, without running the model.
+
+    \b
+    Examples:
+      seatrial see prompt receipt.jpg "What is the total?"
+      seatrial see prompt --model ./SmolVLM2-256M-Video-Instruct a.png b.png "What differs?" --json
+    """
+    from seatrial import vision
+
+    files, question = split_question(files_and_question)
+    chosen = settings.load().see
+    processor = vision.Processor(vision.find_model(model or chosen.model), reading_of(chosen, options))
+    expanded = processor.question(files, question, system=options["system"])
+    if not options["as_json"]:
+        print_prompt(expanded, processor)
+    return {"text": expanded.text, "ids": expanded.ids, "prompt_tokens": len(expanded.ids),
+            "grids": expanded.grids, "sizes": expanded.sizes, "tiles": len(expanded.tiles),
+            "tile": processor.config.picture.tile}  # fmt: skip
+
+
+@see.command(cls=JsonCommand)
+@click.argument("hub_id")
+@click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
+def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
+    """Fetch the model HUB_ID (owner/name) from the Hugging Face hub; interrupted pulls go on.
+
+    This is the only command of `see` that uses the network.
+
+    \b
+    Examples:
+      seatrial see pull HuggingFaceTB/SmolVLM2-256M-Video-Instruct
+      seatrial see pull HuggingFaceTB/SmolVLM2-2.2B-Instruct --revision main
+    """
+    from seatrial import vision
+
+    report = (lambda _line: None) if options["as_json"] else (lambda line: click.echo(line, err=True))
+    folder: Path = vision.pull(hub_id, revision=revision, report=report)
+    if not options["as_json"]:
+        click.echo(f"{folder}")
+    return {"model": hub_id, "folder": str(folder)}

@@ -1,0 +1,113 @@
+"""The operations in C++: checks and layouts here, arithmetic in `_native` (sources under native/).
+
+Importing this module fails with ImportError when the extension is missing or was built from other sources;
+`ops.select` turns that into the NumPy reference or a message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seatrial.vision.ops import _native
+from seatrial.vision.ops.protocol import Activation, Array, Linear, Precision
+
+ABI = 1
+if ABI != _native.ABI:
+    raise ImportError(f"seatrial.vision.ops._native has ABI {_native.ABI}, this code wants {ABI}: rebuild it")
+
+_PRECISIONS: dict[Precision, int] = {"f32": 0, "bf16": 1}
+_F32 = np.dtype(np.float32)
+
+
+def _array(x: Array, name: str, ndim: int) -> Array:
+    """Return `x` ready for the extension: float32, `ndim` axes, the last one contiguous, whole strides."""
+    if type(x) is not np.ndarray or x.dtype != _F32:
+        raise ValueError(f"{name} must be a float32 array, not {getattr(x, 'dtype', type(x).__name__)}")
+    if x.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, not shape {x.shape}")
+    if x.flags.c_contiguous:
+        return x
+    if x.flags.aligned and x.strides[-1] == 4 and all(stride % 4 == 0 for stride in x.strides):
+        return x
+    return np.ascontiguousarray(x)
+
+
+def _dense(x: Array, name: str, ndim: int) -> Array:
+    """As `_array`, but contiguous in all axes."""
+    x = _array(x, name, ndim)
+    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+
+
+def _precision(precision: Precision) -> int:
+    code = _PRECISIONS.get(precision)
+    if code is None:
+        raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, not {precision!r}")
+    return code
+
+
+class NativeOps:
+    """The operations on one instruction set; see `protocol.Ops` for shapes.
+
+    Raises ValueError for arrays of a wrong type or shape.  Calls release the interpreter lock; results
+    come from a pool of recycled buffers.
+    """
+
+    name = "native"
+
+    def __init__(self, instruction_set: str) -> None:
+        if instruction_set not in _native.available_levels():
+            raise ValueError(f"instruction set {instruction_set!r} is not available on this machine")
+        self.instruction_set = instruction_set
+        self.threads = _native.threads()
+        self._level = _native.LEVELS.index(instruction_set)
+
+    def pack(self, weight: NDArray[Any], bias: Array | None, precision: Precision) -> Linear:
+        """Copy `weight` [out, in] and `bias` [out] into the layout of this instruction set."""
+        if weight.ndim != 2:
+            raise ValueError(f"weight must be [out, in], not shape {weight.shape}")
+        if weight.dtype == np.float16:
+            weight = weight.astype(np.float32)
+        elif weight.dtype != np.float32 and weight.dtype != np.uint16:
+            raise ValueError(f"weight must be float32, float16 or uint16 (bfloat16 bits), not {weight.dtype}")
+        weight = np.require(weight, requirements=("C", "A"))
+        if bias is not None:
+            bias = _dense(bias, "bias", 1)
+        packed: Linear = _native.pack(self._level, _precision(precision), weight, bias)  # type: ignore[assignment]
+        return packed
+
+    def linear(
+        self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None
+    ) -> Array:
+        """Multiply, then bias, activation, residual in one pass over the result."""
+        if not isinstance(packed, _native.Linear) or packed.level != self._level:
+            raise ValueError(f"this weight was not packed for native {self.instruction_set}")
+        if activation not in (None, "gelu_tanh"):
+            raise ValueError(f"activation must be gelu_tanh or None, not {activation!r}")
+        if residual is not None:
+            residual = _dense(residual, "residual", 2)
+        return _native.linear(_array(x, "x", 2), packed, activation is not None, residual)
+
+    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Array:
+        """Two passes over a row in cache: mean, then variance around it."""
+        weight, bias = _dense(weight, "weight", 1), _dense(bias, "bias", 1)
+        return _native.layer_norm(self._level, _array(x, "x", 2), weight, bias, eps)
+
+    def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
+        """Root mean square over the last axis."""
+        return _native.rms_norm(self._level, _array(x, "x", 2), _dense(weight, "weight", 1), eps)
+
+    def silu_mul(self, gate_up: Array) -> Array:
+        """silu of the left half times the right half."""
+        return _native.silu_mul(self._level, _array(gate_up, "gate_up", 2))
+
+    def rope(self, x: Array, cos: Array, sin: Array) -> Array:
+        """Rotate the two halves of the last axis."""
+        return _native.rope(self._level, _array(x, "x", 3), _dense(cos, "cos", 2), _dense(sin, "sin", 2))
+
+    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: Precision) -> Array:
+        """Online softmax in blocks; strided inputs are read in place."""
+        q, k, v = _array(q, "q", 4), _array(k, "k", 4), _array(v, "v", 4)
+        return _native.attention(self._level, q, k, v, causal, _precision(precision))

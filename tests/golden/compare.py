@@ -1,0 +1,121 @@
+"""Runs a case through the engine and measures its distance from the golden values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seatrial.vision.checkpoint import Model
+from seatrial.vision.generation import generate
+from seatrial.vision.pictures import Tiles, cut, load, normalise
+from seatrial.vision.prompt import Message, Prompt, build_prompt
+from seatrial.vision.sampling import Decoding
+from seatrial.vision.video import Clip, sample_indices
+from tests.golden.cases import Case, Frames
+from tests.golden.reference import probe
+
+HERE = Path(__file__).parent
+
+
+@cache
+def golden_facts() -> dict[str, Any]:
+    return json.loads((HERE / "golden.json").read_text())
+
+
+@cache
+def golden_arrays() -> dict[str, np.ndarray]:
+    with np.load(HERE / "golden.npz") as archive:
+        return dict(archive)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a run is from the reference: logits relative to their range, seams relative to their largest value."""
+
+    same_text: bool
+    same_ids: bool
+    same_pixels: bool
+    same_grids: bool
+    same_tokens: bool
+    logits: float
+    seams: dict[str, float]
+
+
+def prompt_of(case: Case, model: Model) -> Prompt:
+    """Build the prompt of a case with the engine's own code."""
+    config = model.processor.config
+
+    def part(given: Any) -> str | Tiles | Clip:
+        if isinstance(given, str):
+            return given
+        if isinstance(given, Frames):
+            return clip_of(given, model)
+        (image,) = load(given, max_pixels=10**8, max_pages=1)
+        return cut(image, config.picture)
+
+    messages = [Message(role, tuple(part(p) for p in parts)) for role, parts in case.turns()]
+    return build_prompt(messages, config, model.processor.tokenizer)
+
+
+def clip_of(frames: Frames, model: Model) -> Clip:
+    """Sample an already decoded clip as `video.load_clip` does."""
+    from dataclasses import replace
+
+    picture = model.processor.config.picture
+    duration = len(frames.images) / frames.fps
+    indices = sample_indices(
+        len(frames.images), frames.fps, duration, picture.video_fps, picture.video_max_frames
+    )
+    whole = replace(picture, longest_edge=picture.video_longest_edge, split=False)
+    pixels = np.concatenate([cut(frames.images[i], whole).pixels for i in indices])
+    return Clip(pixels, tuple(i / frames.fps for i in indices), duration, frames.images[0].size)
+
+
+def compare(case: Case, model: Model) -> Distance:
+    """Run `case` and return its distance from the golden values."""
+    facts, arrays = golden_facts()["cases"][case.name], golden_arrays()
+    prompt = prompt_of(case, model)
+    pixels = normalise(prompt.tiles, model.processor.config.picture) if len(prompt.tiles) else np.empty((0, 3, 1, 1), np.float32)
+    seen: dict[str, list[np.ndarray]] = {}
+    scores: list[np.ndarray] = []
+
+    def observe(name: str, value: np.ndarray) -> None:
+        seen.setdefault(name, []).append(value)
+
+    decoding = Decoding(max_new_tokens=golden_facts()["new_tokens"])
+    tokens: list[int] = []
+    for _, _, state in generate(model, [prompt], decoding, observe):
+        tokens = state.tokens
+    scores.append(last_logits(model, prompt))
+    expected = arrays[f"{case.name}/logits"]
+    seams = {}
+    for name, values in seen.items():
+        golden = arrays[f"{case.name}/seam/{name}"]
+        seams[name] = float(np.abs(probe(values[0], values[-1]) - golden).max() / max(1.0, np.abs(golden).max()))
+    return Distance(
+        same_text=hashlib.sha256(prompt.text.encode()).hexdigest() == facts["text_sha256"],
+        same_ids=prompt.ids == arrays[f"{case.name}/ids"].tolist(),
+        same_pixels=hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest() == facts["pixels_sha256"],
+        same_grids=[list(grid) for grid in prompt.grids] == facts["grids"],
+        same_tokens=tokens == facts["tokens"],
+        logits=float(np.abs(scores[0] - expected).max() / (expected.max() - expected.min())),
+        seams=seams,
+    )
+
+
+def last_logits(model: Model, prompt: Prompt) -> np.ndarray:
+    """Return the scores [vocabulary] after the prompt."""
+    from seatrial.vision import decoder
+    from seatrial.vision.generation import prompt_embeddings
+    from seatrial.vision.kv import KvCache
+
+    x = prompt_embeddings(model, prompt)
+    cache_ = KvCache(model.processor.config.text, len(x))
+    hidden = decoder.forward(model.decoder, x, [(cache_, len(x))], model.ops)
+    return decoder.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
