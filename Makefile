@@ -1,0 +1,60 @@
+# Everything that people and CI run.  A target sets up what it needs; running it again does no work twice.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NATIVE := CMakeLists.txt $(shell find native -type f 2>/dev/null)
+FONTS := fonts-dejavu-core fonts-liberation2
+
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs reference clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.user  ## Install, then ask the bundled model about the example pictures
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.developer  ## Install with developer tools, then run every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.developer  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.developer  ## Speed: kernels, then time to first token (beside transformers where installed)
+	$(BIN)/python -m bench.kernels
+	$(BIN)/python -m bench.ask --sizes 256M
+
+docs: $(VENV)/.user  ## Write docs/cli.md and docs/settings.md from the program
+	$(BIN)/python -m seatrial.cli.reference docs
+
+reference: $(VENV)/.reference  ## Compare live with transformers (installs the CPU build of torch)
+	$(BIN)/python -m pytest tests/reference --run-reference
+
+clean:  ## Remove the virtual environment and everything built
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.created: tools/system_packages
+	tools/system_packages
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "pip>=25"
+	touch $@
+
+# `pip install -e` leaves Python files where they are; only these need a new build.
+$(VENV)/.user: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
+	$(PIP) install --editable '.[vision]'
+	touch $@
+
+$(VENV)/.developer: $(VENV)/.user
+	tools/system_packages $(FONTS)
+	$(PIP) install --editable '.[dev]'
+	touch $@
+
+$(VENV)/.reference: $(VENV)/.developer
+	$(PIP) install --editable '.[reference]'
+	touch $@

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from seatrial import paths
+from seatrial.errors import StorageError
+
+
+def test_folder_is_private(tmp_path: Path) -> None:
+    folder = paths.private_folder(tmp_path / "a" / "b")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_write_is_whole_or_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), paths.atomic_write(target) as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert target.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_written_file_is_private(tmp_path: Path) -> None:
+    with paths.atomic_write(tmp_path / "file") as stream:
+        stream.write(b"x")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
+def test_a_file_in_the_way_is_an_error_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(StorageError, match="Cannot write in"):
+        paths.private_folder(tmp_path / "taken" / "folder")
+
+
+def test_full_disk_is_reported_and_leaves_nothing() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space left"), full.open("wb", buffering=0) as stream:
+        stream.write(b"x")  # proves that the device refuses as a full disk does
+
+
+def test_cache_follows_the_home(private_home: Path) -> None:
+    assert paths.cache() == private_home / "cache"
