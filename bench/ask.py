@@ -68,26 +68,39 @@ def transformers_worker(folder: str, tokens: int, precision: str) -> None:
         "attention_mask": torch.ones(1, len(saved["ids"]), dtype=torch.long),
         "pixel_values": pixels.to(torch.bfloat16),
     }
-    print(json.dumps({"load": load, "precision": "bf16", "operations": f"torch {torch.__version__}"}), flush=True)
+    print(
+        json.dumps({"load": load, "precision": "bf16", "operations": f"torch {torch.__version__}"}),
+        flush=True,
+    )
     for _ in sys.stdin:
-        stamps: list[float] = []
-
-        class Stamp:
-            """Notes when each token arrives (the streamer protocol)."""
-
-            def put(self, _value: Any) -> None:
-                stamps.append(time.perf_counter())
-
-            def end(self) -> None:
-                """Nothing to close."""
-
+        stamps = _Stamps()
         began = time.perf_counter()
         with torch.no_grad():
-            model.generate(**inputs, do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens,
-                           streamer=Stamp(), pad_token_id=0)  # fmt: skip
-        made = stamps[1:]  # the first call carries the prompt
-        print(json.dumps({"first_token": made[0] - began,
-                          "tokens_per_second": (len(made) - 1) / (made[-1] - made[0])}), flush=True)  # fmt: skip
+            model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                streamer=stamps,
+                pad_token_id=0,
+            )
+        made = stamps.times[1:]  # the first call carries the prompt
+        rate = (len(made) - 1) / (made[-1] - made[0])
+        print(json.dumps({"first_token": made[0] - began, "tokens_per_second": rate}), flush=True)
+
+
+class _Stamps:
+    """Notes when each token arrives (transformers' streamer protocol)."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, _value: Any) -> None:
+        """Note one arrival."""
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing to close."""
 
 
 class Worker:
@@ -128,12 +141,15 @@ def measure(size: str, folder: Path, runs: int, tokens: int, precision: str) -> 
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for run in range(runs + 1):  # the first is a warm-up
         for name, worker in workers.items():
-            result = worker.run()
+            sample = worker.run()
             if run:
-                samples[name].append(result)
+                samples[name].append(sample)
     for worker in workers.values():
         worker.close()
-    result = {"size": size, **{name: _summary(workers[name].facts, samples[name]) for name in names}}
+    result: dict[str, Any] = {
+        "size": size,
+        **{name: _summary(workers[name].facts, samples[name]) for name in names},
+    }
     if "transformers" in names:
         ours, theirs = result["seatrial"], result["transformers"]
         result["first_token_ratio"] = theirs["first_token"]["median"] / ours["first_token"]["median"]
@@ -148,6 +164,20 @@ def _summary(facts: dict[str, Any], samples: list[dict[str, float]]) -> dict[str
         for key in samples[0]
         for values in [[sample[key] for sample in samples]]
     }
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print one size: a line for each engine, then the ratios."""
+    for name in ("seatrial", "transformers"):
+        if name in result:
+            row, first, rate = result[name], result[name]["first_token"], result[name]["tokens_per_second"]
+            print(
+                f"{result['size']:>5} {name:<13} first token {first['median']:7.2f} s (best {first['best']:.2f}),"
+                f" {rate['median']:6.1f} tokens/s (best {rate['best']:.1f}), {row['precision']} on {row['operations']}"
+            )
+    if "first_token_ratio" in result:
+        ratios = f"first token {result['first_token_ratio']:.2f}×, decoding {result['decode_ratio']:.2f}×"
+        print(f"{result['size']:>5} ratio         {ratios}", flush=True)
 
 
 def main() -> None:
@@ -169,15 +199,7 @@ def main() -> None:
     for size in options.sizes.split(","):
         result = measure(size, options.folder / size, options.runs, options.tokens, options.precision)
         results.append(result)
-        for name in ("seatrial", "transformers"):
-            if name in result:
-                row = result[name]
-                print(f"{size:>5} {name:<13} first token {row['first_token']['median']:7.2f} s (best"
-                      f" {row['first_token']['best']:.2f}), {row['tokens_per_second']['median']:6.1f} tokens/s (best"
-                      f" {row['tokens_per_second']['best']:.1f}), {row['precision']} on {row['operations']}")  # fmt: skip
-        if "first_token_ratio" in result:
-            print(f"{size:>5} ratio         first token {result['first_token_ratio']:.2f}×, decoding"
-                  f" {result['decode_ratio']:.2f}×", flush=True)  # fmt: skip
+        print_result(result)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         machine = {"cpu": platform.processor() or platform.machine(), "threads": len(os.sched_getaffinity(0)),

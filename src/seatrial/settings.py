@@ -39,27 +39,34 @@ class Secret:
         return hash(self._value)
 
 
-def _setting(default: Any, about: str) -> Any:
-    return field(default=default, metadata={"about": about})
-
-
 @dataclass(frozen=True)
 class StoreSettings:
     """`[store]`: where state is kept."""
 
-    url: Secret = _setting(Secret(""), "Database URL of the state store; empty is a SQLite file in Seatrial's home.")
+    url: Secret = field(
+        default=Secret(""),
+        metadata={"about": "Database URL of the state store; empty is a SQLite file in Seatrial's home."},
+    )
 
 
 @dataclass(frozen=True)
 class SeeSettings:
     """`[see]`: the vision engine."""
 
-    model: str = _setting("pico", "Model to use: `pico` (bundled), a folder, or a hub id that was pulled.")
-    precision: str = _setting("auto", "`auto`, `f32` or `bf16`.")
-    max_new_tokens: int = _setting(256, "Most tokens in one answer.")
-    max_pixels: int = _setting(178_956_970, "Largest picture that is decoded, in pixels (width × height).")
-    max_pages: int = _setting(20, "Most pages or frames taken from one document without naming a range.")
-    pdf_dpi: int = _setting(150, "Resolution at which PDF pages are rendered, in dots per inch.")
+    model: str = field(
+        default="pico", metadata={"about": "Model to use: `pico` (bundled), a folder, or a hub id that was pulled."}
+    )
+    precision: str = field(default="auto", metadata={"about": "`auto`, `f32` or `bf16`."})
+    max_new_tokens: int = field(default=256, metadata={"about": "Most tokens in one answer."})
+    max_pixels: int = field(
+        default=178_956_970, metadata={"about": "Largest picture that is decoded, in pixels (width × height)."}
+    )
+    max_pages: int = field(
+        default=20, metadata={"about": "Most pages or frames taken from one document without naming a range."}
+    )
+    pdf_dpi: int = field(
+        default=150, metadata={"about": "Resolution at which PDF pages are rendered, in dots per inch."}
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ def _cast(value: Any, default: Any, where: str) -> Any:
         return Secret(str(value))
     if isinstance(default, int):
         try:
-            if isinstance(value, bool) or isinstance(value, float):
+            if isinstance(value, bool | float):
                 raise ValueError
             return int(value)
         except ValueError:

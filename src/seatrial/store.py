@@ -137,7 +137,8 @@ def _postgres(url: str) -> sa.Engine:
         return sa.create_engine(url, pool_pre_ping=True)
     except ModuleNotFoundError as problem:
         raise StoreError(
-            f"The state store needs the Python package '{problem.name}'.", hint="pip install 'seatrial[postgres]'"
+            f"The state store needs the Python package '{problem.name}'.",
+            hint="pip install 'seatrial[postgres]'",
         ) from problem
 
 

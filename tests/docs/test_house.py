@@ -102,7 +102,10 @@ def test_every_command_has_help_and_an_example() -> None:
 
 @pytest.mark.parametrize(
     "file",
-    [*python_files("src", "tests", "bench", "recipes", "examples"), *sorted((REPOSITORY / "native").rglob("*.[ch]*"))],
+    [
+        *python_files("src", "tests", "bench", "recipes", "examples"),
+        *sorted((REPOSITORY / "native").rglob("*.[ch]*")),
+    ],
     ids=lambda f: str(f.relative_to(REPOSITORY)),
 )
 def test_files_and_functions_are_short(file: Path) -> None:

@@ -12,7 +12,6 @@ from PIL import Image
 from tests.golden.checkpoints import uniform
 
 
-
 @dataclass(frozen=True)
 class Frames:
     """A clip already decoded: every frame of it, and its rate."""
@@ -43,7 +42,7 @@ def in_mode(mode: str) -> Image.Image:
     """Return a 120 × 90 picture in another Pillow mode."""
     rgb = picture(120, 90, 5)
     if mode == "I;16":
-        return Image.fromarray((np.asarray(rgb.convert("L")).astype(np.uint16) * 257))
+        return Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257)
     if mode in ("RGBA", "LA"):
         alpha = Image.fromarray((uniform(99, 120 * 90).reshape(90, 120) * 127 + 128).astype(np.uint8))
         converted = rgb.convert(mode)

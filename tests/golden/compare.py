@@ -69,9 +69,7 @@ def clip_of(frames: Frames, model: Model) -> Clip:
 
     picture = model.processor.config.picture
     duration = len(frames.images) / frames.fps
-    indices = sample_indices(
-        len(frames.images), frames.fps, duration, picture.video_fps, picture.video_max_frames
-    )
+    indices = sample_indices(len(frames.images), frames.fps, duration, picture.video_fps, picture.video_max_frames)
     whole = replace(picture, longest_edge=picture.video_longest_edge, split=False)
     pixels = np.concatenate([cut(frames.images[i], whole).pixels for i in indices])
     return Clip(pixels, tuple(i / frames.fps for i in indices), duration, frames.images[0].size)
@@ -81,7 +79,11 @@ def compare(case: Case, model: Model) -> Distance:
     """Run `case` and return its distance from the golden values."""
     facts, arrays = golden_facts()["cases"][case.name], golden_arrays()
     prompt = prompt_of(case, model)
-    pixels = normalise(prompt.tiles, model.processor.config.picture) if len(prompt.tiles) else np.empty((0, 3, 1, 1), np.float32)
+    pixels = (
+        normalise(prompt.tiles, model.processor.config.picture)
+        if len(prompt.tiles)
+        else np.empty((0, 3, 1, 1), np.float32)
+    )
     seen: dict[str, list[np.ndarray]] = {}
     scores: list[np.ndarray] = []
 

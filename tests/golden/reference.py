@@ -49,8 +49,9 @@ class Reference:
 
     def inputs(self, case: Case) -> tuple[str, list[int], np.ndarray, list[tuple[int, int]]]:
         """Return the expanded text, ids, pixel values [n, 3, tile, tile] and grids of a case."""
-        from tests.golden.checkpoints import TEMPLATE
         from transformers.models.smolvlm import processing_smolvlm
+
+        from tests.golden.checkpoints import TEMPLATE
 
         conversation, pixels, expansions, grids = [], [], [], []
         has_clip = False
@@ -72,7 +73,9 @@ class Reference:
             conversation, chat_template=template, tokenize=False, add_generation_prompt=True
         )
         for expansion in expansions:
-            text = text.replace("<video>" if "Frame from" in expansion else "<image>", expansion.replace("<", "\ue002"), 1)
+            text = text.replace(
+                "<video>" if "Frame from" in expansion else "<image>", expansion.replace("<", "\ue002"), 1
+            )
         text = text.replace("\ue002", "<")
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         joined = np.concatenate(pixels) if pixels else np.empty((0, 3, 1, 1), np.float32)
@@ -92,7 +95,12 @@ class Reference:
         indices = sample_frames(metadata, self.sampling["max_frames"], self.sampling["fps"])
         metadata.frames_indices = indices
         frames = [
-            self.pictures(clip.images[i], do_image_splitting=False, size=self.sampling["video_size"], return_tensors="np")
+            self.pictures(
+                clip.images[i],
+                do_image_splitting=False,
+                size=self.sampling["video_size"],
+                return_tensors="np",
+            )
             for i in indices
         ]
         pixels = np.concatenate([frame["pixel_values"][0] for frame in frames]).astype(np.float32)
@@ -129,7 +137,10 @@ class Reference:
     def _watch(self, seams: dict[str, np.ndarray]) -> list[Any]:
         """Hook every seam; each is kept as its `probe`."""
         core = self.model.model
-        modules = {"vision.embeddings": core.vision_model.embeddings, "vision.post_layernorm": core.vision_model.post_layernorm}
+        modules = {
+            "vision.embeddings": core.vision_model.embeddings,
+            "vision.post_layernorm": core.vision_model.post_layernorm,
+        }
         modules |= {f"vision.layers.{i}": layer for i, layer in enumerate(core.vision_model.encoder.layers)}
         modules |= {f"text.layers.{i}": layer for i, layer in enumerate(core.text_model.layers)}
 

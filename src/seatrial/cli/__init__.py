@@ -14,8 +14,14 @@ from seatrial.cli.groups import LazyGroup
 from seatrial.errors import SeatrialError
 
 AREAS = {
-    "see": ("seatrial.cli.see:see", "Ask questions about pictures, documents and video, on this machine's CPU."),
-    "evidence": ("seatrial.cli.evidence:evidence", "List and show the evidence that the areas have recorded."),
+    "see": (
+        "seatrial.cli.see:see",
+        "Ask questions about pictures, documents and video, on this machine's CPU.",
+    ),
+    "evidence": (
+        "seatrial.cli.evidence:evidence",
+        "List and show the evidence that the areas have recorded.",
+    ),
     "doctor": ("seatrial.cli.doctor:doctor", "Check this installation and say what runs."),
     "version": ("seatrial.cli.doctor:version", "Print the version."),
 }
@@ -59,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except MemoryError as problem:
-        error = SeatrialError("There is not enough memory for this.", hint="seatrial see info MODEL says what is needed.")
+        error = SeatrialError(
+            "There is not enough memory for this.", hint="seatrial see info MODEL says what is needed."
+        )
         error.__cause__ = problem
         _fail(error, as_json, 1, code="out_of_memory")
 

@@ -40,6 +40,11 @@ class DiagnosisError(SeatrialError):
             f"{len(failed)} of {len(checks)} checks failed: {', '.join(check.name for check in failed)}.",
             hint=failed[0].hint,
         )
+        self.checks = checks
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the `error` part of the JSON envelope, with every check."""
+        return {**super().as_dict(), "checks": [check.as_dict() for check in self.checks]}
 
 
 def diagnose() -> list[Check]:

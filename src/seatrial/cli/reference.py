@@ -30,7 +30,11 @@ def cli_page() -> str:
     parts = ["# Command line", "", "Made from the program by `make docs`; do not edit."]
     for path, command in walk(seatrial, "seatrial"):
         context = click.Context(
-            command, info_name=path, terminal_width=_WIDTH, max_content_width=_WIDTH, help_option_names=["-h", "--help"]
+            command,
+            info_name=path,
+            terminal_width=_WIDTH,
+            max_content_width=_WIDTH,
+            help_option_names=["-h", "--help"],
         )
         parts += ["", f"## {path}", "", "```text", command.get_help(context), "```"]
     return "\n".join(parts) + "\n"

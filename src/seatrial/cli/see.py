@@ -11,8 +11,8 @@ from seatrial import settings
 from seatrial.cli import progress
 from seatrial.cli.groups import JsonCommand
 from seatrial.cli.see_options import (
-    decoding_options,
     decoding_of,
+    decoding_options,
     model_option,
     reading_of,
     reading_options,
@@ -33,7 +33,9 @@ def see() -> None:
 @decoding_options
 @reading_options
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
-def ask(files_and_question: tuple[str, ...], model: str | None, precision: str | None, **options: Any) -> dict[str, Any]:
+def ask(
+    files_and_question: tuple[str, ...], model: str | None, precision: str | None, **options: Any
+) -> dict[str, Any]:
     """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given.
 
     \b
@@ -47,13 +49,18 @@ def ask(files_and_question: tuple[str, ...], model: str | None, precision: str |
     files, question = split_question(files_and_question)
     chosen = settings.load().see
     reading, decoding = reading_of(chosen, options), decoding_of(chosen, options)
+    processor = vision.Processor(vision.find_model(model or chosen.model), reading)
+    prompt = processor.question(files, question, system=options["system"])  # bad files are told before the wait
     with progress.working("loading the model", quiet=options["as_json"]):
-        engine = vision.open(model or chosen.model, precision=precision or chosen.precision, reading=reading)
-    prompt = engine.model.processor.question(files, question, system=options["system"])
+        engine = vision.Engine.load(processor, precision or chosen.precision)
     reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
     if options["timings"]:
         print_timings(engine, reply)
-    return {**reply.as_dict(), "model": str(engine.model.processor.folder), "precision": engine.model.precision}
+    return {
+        **reply.as_dict(),
+        "model": str(engine.model.processor.folder),
+        "precision": engine.model.precision,
+    }
 
 
 @see.command(cls=JsonCommand)

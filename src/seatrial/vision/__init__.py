@@ -1,8 +1,8 @@
 """Vision: a CPU engine for the SmolVLM2 family.
 
-    from seatrial import vision
-    engine = vision.open("pico")
-    print(engine.ask("receipt.jpg", "What is the total?").text)
+from seatrial import vision
+engine = vision.open("pico")
+print(engine.ask("receipt.jpg", "What is the total?").text)
 """
 
 from seatrial.vision.engine import Engine, Reply

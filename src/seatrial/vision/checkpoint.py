@@ -11,7 +11,7 @@ from seatrial.errors import SettingError
 from seatrial.vision.decoder import Decoder, load_decoder
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
-from seatrial.vision.processor import Processor, Reading
+from seatrial.vision.processor import Processor
 from seatrial.vision.tower import Tower, load_tower
 from seatrial.vision.weights import load_weights
 
@@ -32,8 +32,8 @@ class Model:
     load_seconds: float
 
 
-def load_model(folder: Path, precision: str = "auto", reading: Reading | None = None, ops: Ops | None = None) -> Model:
-    """Read and pack the checkpoint in `folder`.
+def load_model(source: Path | Processor, precision: str = "auto", ops: Ops | None = None) -> Model:
+    """Read and pack the checkpoint in a folder, or the one a `Processor` was made from.
 
     `precision` "auto" is bf16 where the processor multiplies it fast, else f32.  Raises ModelError and
     its children for a damaged checkpoint, SettingError for an unknown precision.
@@ -41,11 +41,11 @@ def load_model(folder: Path, precision: str = "auto", reading: Reading | None = 
     began = time.perf_counter()
     ops = ops or select()
     chosen = resolve_precision(precision, ops)
-    processor = Processor(folder, reading)
-    weights = load_weights(folder)
+    processor = source if isinstance(source, Processor) else Processor(source)
+    weights = load_weights(processor.folder)
     tower = load_tower(weights, processor.config, ops, chosen)
     decoder = load_decoder(weights, processor.config, ops, chosen)
-    end_of_turn = processor.tokenizer.token_id("<end_of_utterance>")
+    end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(processor, tower, decoder, ops, chosen, frozenset(eos), time.perf_counter() - began)
 
@@ -54,6 +54,8 @@ def resolve_precision(precision: str, ops: Ops) -> Precision:
     """Return the precision meant by `precision` on these operations."""
     if precision == "auto":
         return "bf16" if ops.instruction_set in _FAST_BF16 else "f32"
-    if precision == "f32" or precision == "bf16":
-        return precision
+    if precision == "f32":
+        return "f32"
+    if precision == "bf16":
+        return "bf16"
     raise SettingError(f"Unknown precision {precision!r}.", hint="Known: auto, f32, bf16.")

@@ -70,7 +70,8 @@ class TextConfig:
 class PictureConfig:
     """How pictures become tiles; all sizes in pixels.
 
-    `longest_edge` is the first resize (None: keep the size), `tile` the side of a tile, `resample` Pillow's filter number.
+    `longest_edge` is the first resize (None: keep the size), `tile` the side of a tile, `resample`
+    Pillow's number of a filter.
     """
 
     longest_edge: int | None
@@ -158,7 +159,8 @@ def _model_config(folder: Path, config: Json, model_type: str) -> ModelConfig:
     picture = _picture_config(preprocessor, processor.get("video_processor") or {})
     if picture.tile != vision.image_size:
         raise ModelError(
-            f"{folder}: tiles are {picture.tile} pixels wide, the tower takes {vision.image_size}.", path=folder
+            f"{folder}: tiles are {picture.tile} pixels wide, the tower takes {vision.image_size}.",
+            path=folder,
         )
     quantization = config.get("quantization_config") or {}
     return ModelConfig(
@@ -225,7 +227,8 @@ def _rope_theta(values: Json) -> float:
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind != "default":
         raise ModelError(f"text_config: rope_type {kind!r} is not supported (default is).")
-    return float(parameters.get("rope_theta", values.get("rope_theta", 10000.0)))
+    theta = parameters.get("rope_theta", values.get("rope_theta"))
+    return 10000.0 if theta is None else float(theta)
 
 
 def _picture_config(values: Json, video_processor: Json) -> PictureConfig:

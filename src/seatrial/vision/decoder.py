@@ -137,17 +137,18 @@ def _attend(
     turned = ops.rope(heads[:, : config.heads + config.kv_heads], cos, sin)
     q_RHD, k_RGD = turned[:, : config.heads], turned[:, config.heads :]
     v_RGD = heads[:, config.heads + config.kv_heads :]
-    attended = []
+    attended: list[Array] = []
     start = 0
     for cache, count in sequences:
-        rows = slice(start, start + count)
-        k_TGD, v_TGD = cache.extend(number, k_RGD[rows], v_RGD[rows])
+        own = slice(start, start + count)
+        k_TGD, v_TGD = cache.extend(number, k_RGD[own], v_RGD[own])
         attended.append(
-            ops.attention(q_RHD[rows][None], k_TGD[None], v_TGD[None], causal=True, precision=decoder.precision)[0]
+            ops.attention(q_RHD[own][None], k_TGD[None], v_TGD[None], causal=True, precision=decoder.precision)[0]
         )
         start += count
     joined = attended[0] if len(attended) == 1 else np.concatenate(attended)
-    return joined.reshape(len(qkv), -1)
+    flat: Array = joined.reshape(len(qkv), -1)
+    return flat
 
 
 def _inverse_frequencies(config: TextConfig) -> Array:
@@ -158,4 +159,5 @@ def _inverse_frequencies(config: TextConfig) -> Array:
 def _angles(decoder: Decoder, start: int, count: int) -> Array:
     """Return rotation angles [count, D/2] in radians for positions `start` and after, in float32 as the reference."""
     positions = np.arange(start, start + count, dtype=np.float32)
-    return positions[:, None] * decoder.inverse_frequencies
+    angles: Array = positions[:, None] * decoder.inverse_frequencies
+    return angles

@@ -42,7 +42,9 @@ def load_pages(
         document = pdfium.PdfDocument(content)
     except pdfium.PdfiumError as problem:
         if "password" in str(problem).lower():
-            raise DocumentError(f"{name} is encrypted.", hint="Remove the password first (qpdf --decrypt).") from problem
+            raise DocumentError(
+                f"{name} is encrypted.", hint="Remove the password first (qpdf --decrypt)."
+            ) from problem
         raise DocumentError(f"{name} is not a readable PDF: it is damaged or of another kind.") from problem
     try:
         return [

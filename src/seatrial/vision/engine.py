@@ -11,7 +11,7 @@ from seatrial.vision import hub
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.generation import AnswerState, FinishReason, Timings, generate
 from seatrial.vision.pictures import Source
-from seatrial.vision.processor import Reading
+from seatrial.vision.processor import Processor, Reading
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding
 from seatrial.vision.tower import Progress
@@ -45,6 +45,11 @@ class Engine:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+
+    @classmethod
+    def load(cls, processor: Processor, precision: str = "auto") -> Engine:
+        """Load the weights that belong to `processor`; ModelError and its children when they are damaged."""
+        return cls(load_model(processor, precision))
 
     def ask(
         self,
@@ -116,4 +121,4 @@ def open_engine(name: str | Path = "pico", *, precision: str = "auto", reading: 
 
     Raises ModelError and its children when it is missing or damaged.
     """
-    return Engine(load_model(hub.find(name), precision, reading))
+    return Engine.load(Processor(hub.find(name), reading), precision)

@@ -157,7 +157,7 @@ def _prefill(model: Model, sequence: AnswerState, observe: Observe | None, progr
     x_SC = prompt_embeddings(model, sequence.prompt, observe, progress)
     seen = time.perf_counter()
     hidden = text_tower.forward(model.decoder, x_SC, [(sequence.cache, len(x_SC))], model.ops, observe)
-    scores = text_tower.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
+    scores: Array = text_tower.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
     done = time.perf_counter()
     sequence.timings = Timings(vision=seen - began, prefill=done - seen, first_token=done - began)
     return scores
@@ -167,7 +167,8 @@ def _accept(model: Model, sequence: AnswerState, scores: Array, decoding: Decodi
     """Choose a token, note it, and return the text that may be shown."""
     if not np.isfinite(scores).all():
         raise ComputeError(
-            "The model's scores are not numbers.", hint="Try --precision f32; if it stays, the weights are damaged."
+            "The model's scores are not numbers.",
+            hint="Try --precision f32; if it stays, the weights are damaged.",
         )
     seen = sequence.prompt.ids + sequence.tokens if decoding.repetition_penalty != 1 else []
     token = choose(scores, seen, decoding, sequence.random)

@@ -47,7 +47,10 @@ def pull(hub_id: str, *, revision: str = "main", report: Callable[[str], None] =
     not what it should be.
     """
     if not _HUB_ID.fullmatch(hub_id):
-        raise HubError(f"{hub_id!r} is not a hub id.", hint="Write owner/name, e.g. HuggingFaceTB/SmolVLM2-256M-Video-Instruct.")
+        raise HubError(
+            f"{hub_id!r} is not a hub id.",
+            hint="Write owner/name, e.g. HuggingFaceTB/SmolVLM2-256M-Video-Instruct.",
+        )
     try:
         import huggingface_hub as hf
     except ModuleNotFoundError as problem:
@@ -64,7 +67,9 @@ def pull(hub_id: str, *, revision: str = "main", report: Callable[[str], None] =
         raise HubError(f"{hub_id} has no revision {revision}.") from problem
     except OSError as problem:
         if getattr(problem, "errno", None) == 28:
-            raise HubError(f"The disk filled up while fetching {hub_id}.", hint="Free some space and pull again.") from problem
+            raise HubError(
+                f"The disk filled up while fetching {hub_id}.", hint="Free some space and pull again."
+            ) from problem
         raise _unreachable(hub_id, problem) from problem
     except Exception as problem:  # the http library below has its own tree of network errors
         raise _unreachable(hub_id, problem) from problem
@@ -99,9 +104,7 @@ def _check(file: Path, size: int, digest: str) -> None:
         return  # left out by the file patterns
     if actual.hexdigest() != digest:
         file.unlink()
-        raise HubError(
-            f"{file.name} arrived damaged ({size:,} bytes expected) and was removed.", hint="Pull again."
-        )
+        raise HubError(f"{file.name} arrived damaged ({size:,} bytes expected) and was removed.", hint="Pull again.")
 
 
 def _bundled() -> Path:

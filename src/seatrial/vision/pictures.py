@@ -52,7 +52,7 @@ def read_source(source: str | Path | bytes) -> tuple[bytes, str]:
     """Return the bytes of a path, file URL or bytes, and a name for messages; InputFileError if unreadable."""
     if isinstance(source, bytes):
         if not source:
-            raise InputFileError("The picture is empty (0 bytes).")
+            raise InputFileError("The file is empty (0 bytes).")
         return source, "the given bytes"
     path = local_path(source)
     try:

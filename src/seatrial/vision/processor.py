@@ -22,6 +22,7 @@ from seatrial.vision.tokenizer import Tokenizer
 
 Kind = Literal["picture", "document", "video"]
 _HEAD_BYTES = 1024
+_SINGLE = (str, Path, bytes, np.ndarray, Image.Image)
 _PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")
 
 
@@ -46,11 +47,9 @@ class Processor:
         self.tokenizer = Tokenizer(folder)
         self.reading = reading or Reading()
 
-    def question(
-        self, sources: Source | Sequence[Source], question: str, *, system: str | None = None
-    ) -> Prompt:
+    def question(self, sources: Source | Sequence[Source], question: str, *, system: str | None = None) -> Prompt:
         """Return the prompt of one question after the media of `sources`, in their order."""
-        given = [sources] if _is_single(sources) else list(sources)  # type: ignore[arg-type]
+        given: Sequence[Source] = [sources] if isinstance(sources, _SINGLE) else sources
         parts: list[Part] = [part for source in given for part in self.parts(source)]
         first = [Message("system", (system,))] if system else []
         return build_prompt([*first, Message("user", (*parts, question))], self.config, self.tokenizer)
@@ -137,10 +136,6 @@ def kind_of(source: str | Path | bytes, *, gif_as_video: bool = False) -> Kind:
     if iso_media or matroska or avi or mpeg or other or (gif_as_video and head[:4] == b"GIF8"):
         return "video"
     return "picture"
-
-
-def _is_single(sources: Source | Sequence[Source]) -> bool:
-    return isinstance(sources, str | Path | bytes | np.ndarray | Image.Image)
 
 
 def _from_url(url: str) -> str | bytes:

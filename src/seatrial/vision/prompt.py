@@ -73,9 +73,9 @@ def build_prompt(messages: Sequence[Message], config: ModelConfig, tokenizer: To
     Raises PromptError for empty or malformed messages, TokenizerError when the tokenizer lacks the
     image token, ModelError when the chat template fails.
     """
-    if tokenizer.token_id(IMAGE) != config.image_token_id:
+    if tokenizer.control_id(IMAGE) != config.image_token_id:
         raise TokenizerError(
-            f"{tokenizer.file} gives {IMAGE} the id {tokenizer.token_id(IMAGE)}, config.json says"
+            f"{tokenizer.file} gives {IMAGE} the id {tokenizer.control_id(IMAGE)}, config.json says"
             f" {config.image_token_id}.",
             hint="The tokenizer does not belong to this model.",
         )
@@ -156,7 +156,10 @@ def _render(messages: Sequence[Message], config: ModelConfig) -> list[Piece]:
     template = DEFAULT_TEMPLATE if has_clip or config.chat_template is None else config.chat_template
     try:
         rendered = _compiled(template).render(
-            messages=shown, add_generation_prompt=True, bos_token="<|im_start|>", eos_token="<end_of_utterance>"
+            messages=shown,
+            add_generation_prompt=True,
+            bos_token="<|im_start|>",
+            eos_token="<end_of_utterance>",
         )
     except jinja2.TemplateError as problem:
         raise ModelError(f"The model's chat template fails: {problem}.") from problem
@@ -180,8 +183,10 @@ def _expand(pieces: Sequence[Piece], media: Sequence[Tiles | Clip], tokens_per_t
                 if not left:
                     raise ModelError("The model's chat template shows more pictures than were given.")
                 medium = left.pop(0)
-                expand = expand_picture if isinstance(medium, Tiles) else expand_clip
-                parts[0] += expand(medium, tokens_per_tile) + part  # type: ignore[operator]
+                if isinstance(medium, Clip):
+                    parts[0] += expand_clip(medium, tokens_per_tile) + part
+                else:
+                    parts[0] += expand_picture(medium, tokens_per_tile) + part
             text = parts[0]
         if text:
             expanded.append((text, trusted))

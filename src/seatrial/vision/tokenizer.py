@@ -51,10 +51,9 @@ class Tokenizer:
         """Number of token ids, control tokens included."""
         return int(self._full.get_vocab_size(with_added_tokens=True))
 
-    def token_id(self, token: str) -> int | None:
-        """Return the id of a token written exactly so, or None."""
-        found: int | None = self._full.token_to_id(token)
-        return found
+    def control_id(self, token: str) -> int | None:
+        """Return the id of a control token written exactly so, or None."""
+        return self._control.get(token)
 
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Return the ids of `pieces` joined, control tokens only where trusted."""

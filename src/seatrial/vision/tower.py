@@ -71,7 +71,9 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, precision: Precis
         return Norm(weights.array(f"{name}.weight", (c,)), weights.array(f"{name}.bias", (c,)))
 
     def linear(name: str, outs: int, ins: int) -> Linear:
-        return ops.pack(weights.matrix(f"{name}.weight", (outs, ins)), weights.array(f"{name}.bias", (outs,)), precision)
+        return ops.pack(
+            weights.matrix(f"{name}.weight", (outs, ins)), weights.array(f"{name}.bias", (outs,)), precision
+        )
 
     def layer(number: int) -> TowerLayer:
         name = f"{root}.encoder.layers.{number}"

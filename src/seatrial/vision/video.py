@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ from seatrial.vision.pictures import cut, read_source
 _ASSUMED_FPS = 24.0
 _SKIP_SECONDS = 1
 _MAX_FRAMES_IN_FILE = 1_000_000
+_INDEXED_FORMATS = (
+    "mp4",
+    "matroska",
+)  # seeking lands exactly on a key frame; elsewhere every frame is decoded
+_STILL_FORMATS = ("mjpeg", "image2")  # what ffmpeg finds inside a PDF or a lone JPEG
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,19 @@ class _Timeline:
     def duration(self) -> float:
         return len(self.times) / self.fps
 
+    @cached_property
+    def _own_seconds(self) -> NDArray[np.float64]:
+        return (np.asarray(self.times) - self.times[0]) * self.time_base
+
+    @cached_property
+    def _rate_varies(self) -> bool:
+        """Whether any frame is more than half a frame away from where a constant rate would show it."""
+        nominal = np.arange(len(self.times)) / self.fps
+        return bool(np.abs(self._own_seconds - nominal).max() > 0.5 / self.fps)
+
     def seconds(self, index: int) -> float:
-        """Time of frame `index`: index / fps, or its own where the rate varies by more than half a frame."""
-        own = (self.times[index] - self.times[0]) * self.time_base
-        nominal = index / self.fps
-        return own if abs(own - nominal) > 0.5 / self.fps else nominal
+        """Time of frame `index`: index / fps as the reference has it, its own where the rate varies."""
+        return float(self._own_seconds[index]) if self._rate_varies else index / self.fps
 
 
 def sample_indices(frames: int, fps: float, duration: float, want_fps: float, max_frames: int) -> list[int]:
@@ -79,7 +93,9 @@ def load_clip(source: str | Path | bytes, config: PictureConfig, *, max_pixels: 
     """
     content, name = read_source(source)
     try:
-        with av.open(io.BytesIO(content)) as container:
+        with av.open(io.BytesIO(content), metadata_errors="replace") as container:
+            if container.format.name in _STILL_FORMATS or container.format.name.endswith("_pipe"):
+                raise VideoError(f"{name} is not a readable video: it holds still pictures.")
             if not container.streams.video:
                 raise VideoError(f"{name} has no video stream.")
             stream = container.streams.video[0]
@@ -88,11 +104,18 @@ def load_clip(source: str | Path | bytes, config: PictureConfig, *, max_pixels: 
                 raise VideoError(f"{name} has frames of {width} × {height} pixels, above the limit of {max_pixels:,}.")
             timeline = _timeline(container, stream, name)
             indices = sample_indices(
-                len(timeline.times), timeline.fps, timeline.duration, config.video_fps, config.video_max_frames
+                len(timeline.times),
+                timeline.fps,
+                timeline.duration,
+                config.video_fps,
+                config.video_max_frames,
             )
-            frames = list(_decode(container, stream, timeline, indices))
+        with av.open(io.BytesIO(content), metadata_errors="replace") as container:  # from its very first packet
+            frames = list(_decode(container, timeline, indices))
     except av.FFmpegError as problem:
         raise VideoError(f"{name} is not a readable video: {problem.strerror}.") from problem
+    except (ValueError, ArithmeticError) as problem:  # damaged numbers inside an otherwise readable file
+        raise VideoError(f"{name} is not a readable video: {problem}.") from problem
     if not frames:
         raise VideoError(f"{name} has no frame that can be decoded.")
     whole_frame = replace(config, longest_edge=min(config.video_longest_edge, 4096), split=False)
@@ -126,16 +149,17 @@ def _timeline(container: Any, stream: Any, name: str) -> _Timeline:
     )
 
 
-def _decode(container: Any, stream: Any, timeline: _Timeline, indices: list[int]) -> Iterator[tuple[int, Image.Image]]:
+def _decode(container: Any, timeline: _Timeline, indices: list[int]) -> Iterator[tuple[int, Image.Image]]:
     """Yield (index, upright RGB frame) for `indices`, jumping over key frames that nobody asked for."""
+    stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    container.seek(timeline.times[0], stream=stream, backward=True)
+    may_jump = any(name in container.format.name for name in _INDEXED_FORMATS)
     decoded = container.decode(stream)
     position = timeline.times[0]
     for index in indices:
         wanted = timeline.times[index]
         jump = max((time for time in timeline.keyframes if time <= wanted), default=position)
-        if jump > position:
+        if may_jump and jump > position:
             container.seek(jump, stream=stream, backward=True)
             decoded = container.decode(stream)
         try:

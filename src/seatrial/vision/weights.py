@@ -7,6 +7,7 @@ header {name: {dtype, shape, data_offsets}}, then the data.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import mmap
@@ -94,10 +95,8 @@ def load_weights(folder: Path) -> Weights:
     Raises WeightsError for missing, truncated or lying files.
     """
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = [folder / name for name in _shards(index)]
-    else:
-        files = sorted(folder.glob("*.safetensors"))
+    sharded = index.is_file()
+    files = [folder / name for name in _shards(index)] if sharded else sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsError(f"{folder} holds no *.safetensors file.", path=folder)
     tensors: dict[str, StoredTensor] = {}
@@ -136,7 +135,7 @@ def _read_file(file: Path) -> dict[str, StoredTensor]:
         tensors[name] = tensor
         spans.append(span)
     spans.sort()
-    if any(left[1] > right[0] for left, right in zip(spans, spans[1:], strict=False)):
+    if any(left[1] > right[0] for left, right in itertools.pairwise(spans)):
         raise WeightsError(f"{file}: two tensors overlap.", path=file)
     return tensors
 

@@ -21,7 +21,8 @@ text = importlib.import_module("recipes.pico.text")
 questions = importlib.import_module("recipes.pico.questions")
 
 needs_fonts = pytest.mark.skipif(
-    bool(fonts.missing()), reason=f"fonts missing: {', '.join(fonts.missing()[:3])}... (recipes/pico/README.md)"
+    bool(fonts.missing()),
+    reason=f"fonts missing: {', '.join(fonts.missing()[:3])}... (recipes/pico/README.md)",
 )
 # Answers that are a judgement about the page and not printed on it.
 JUDGED = {"count", "rows", "quantity", "json", "setting", "buttons", "checked", "address", "pair"}
@@ -99,9 +100,7 @@ def test_every_wording_takes_what_is_asked_about() -> None:
         ((1, 4000), (1, 512), (256, 512)),
     ],
 )
-def test_sizes_of_the_two_resizes(
-    size: tuple[int, int], first: tuple[int, int], second: tuple[int, int]
-) -> None:
+def test_sizes_of_the_two_resizes(size: tuple[int, int], first: tuple[int, int], second: tuple[int, int]) -> None:
     assert pictures.grid_size(*size) == (first, second)
 
 
@@ -113,5 +112,6 @@ def test_prompt_text_of_a_split_picture() -> None:
         f"\n<fake_token_around_image><global-img>{slots}<fake_token_around_image>"
     )
     assert pictures.expand_clip(1, 1).startswith(
-        "You are provided the following series of one frames from a 0:00:01 [H:MM:SS] video.\n\nFrame from 00:00:<fake"
+        "You are provided the following series of one frames from a 0:00:01 [H:MM:SS] video.\n"
+        "\nFrame from 00:00:<fake_token_around_image>"
     )

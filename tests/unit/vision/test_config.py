@@ -61,7 +61,9 @@ def test_unknown_model_type_names_the_supported(tmp_path: Path) -> None:
     assert "smolvlm, idefics3" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("place", ["chat_template.jinja", "chat_template", "processor_config", "tokenizer_config"])
+@pytest.mark.parametrize(
+    "place", ["chat_template.jinja", "chat_template", "processor_config", "tokenizer_config"]
+)
 def test_chat_template_in_any_place(tmp_path: Path, place: str) -> None:
     write(tmp_path, PUBLISHED_256M, preprocessor_config=PROCESSOR)
     if place.endswith("jinja"):
@@ -72,7 +74,9 @@ def test_chat_template_in_any_place(tmp_path: Path, place: str) -> None:
 
 
 def test_named_templates(tmp_path: Path) -> None:
-    named = {"chat_template": [{"name": "tools", "template": "no"}, {"name": "default", "template": TEMPLATE}]}
+    named = {
+        "chat_template": [{"name": "tools", "template": "no"}, {"name": "default", "template": TEMPLATE}]
+    }
     write(tmp_path, PUBLISHED_256M, preprocessor_config=PROCESSOR, tokenizer_config=named)
     assert load_config(tmp_path).chat_template == TEMPLATE
 
@@ -85,7 +89,17 @@ def test_picture_settings_nested_in_the_processor(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"vision_config": {"hidden_size": 768, "num_attention_heads": 7, "image_size": 512, "patch_size": 16}}, "heads"),
+        (
+            {
+                "vision_config": {
+                    "hidden_size": 768,
+                    "num_attention_heads": 7,
+                    "image_size": 512,
+                    "patch_size": 16,
+                }
+            },
+            "heads",
+        ),
         ({"text_config": {"rope_scaling": {"rope_type": "llama3", "factor": 8}}}, "rope_type"),
         ({"text_config": {"hidden_act": "gelu"}}, "hidden_act"),
         ({"vision_config": {"hidden_act": "relu"}}, "hidden_act"),

@@ -49,7 +49,7 @@ def assert_within(actual: Array, wanted: np.ndarray, bound: np.ndarray | float, 
     assert np.all(excess <= 0), f"{what}: {excess.max():.3g} over the bound"
 
 
-# ---- linear --------------------------------------------------------------------------------------------------
+# ---- linear ------------------------------------------------------------------------------------------------
 
 
 def check_linear(ops: Ops, rows: tuple[int, ...], k: int, n: int, precision: Precision) -> None:
@@ -128,7 +128,9 @@ def test_rounding_to_bfloat16_is_bit_exact(native: Any) -> None:
     lower = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, 0x1234, 0xABCD], np.uint32)
     x = (upper[:, None] | lower).view(np.float32).reshape(-1, 64)
     level = _native.LEVELS.index(native.instruction_set)
-    np.testing.assert_array_equal(_native.round_bf16(level, x).view(np.uint32), round_to_bf16(x).view(np.uint32))
+    np.testing.assert_array_equal(
+        _native.round_bf16(level, x).view(np.uint32), round_to_bf16(x).view(np.uint32)
+    )
 
 
 def test_rounding_inside_linear_is_bit_exact(ops: Ops) -> None:
@@ -168,7 +170,7 @@ def test_a_row_does_not_depend_on_its_neighbours_in_f32(native: Any) -> None:
     np.testing.assert_array_equal(native.linear(x[50:51], packed, activation="gelu_tanh"), whole[50:51])
 
 
-# ---- attention -----------------------------------------------------------------------------------------------
+# ---- attention ---------------------------------------------------------------------------------------------
 
 SHAPES = [  # B, S, T, H, G, D, causal
     (1, 1, 1, 1, 1, 8, True),
@@ -240,7 +242,7 @@ def test_nan_stays_in_its_query(ops: Ops) -> None:
             assert np.isnan(y[0, 1, 1]).all() and np.isnan(y).sum() == 64
 
 
-# ---- pointwise -----------------------------------------------------------------------------------------------
+# ---- pointwise ---------------------------------------------------------------------------------------------
 
 
 def test_norms(ops: Ops) -> None:
@@ -253,7 +255,9 @@ def test_norms(ops: Ops) -> None:
             if c > 1:  # one value has no variance: only noise is left
                 centred = x64 - x64.mean(-1, keepdims=True)
                 norm = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * weight + bias
-                assert_within(ops.layer_norm(x, weight, bias, 1e-6), norm, 5e-6 * (1 + np.abs(norm)), ("layer", m, c))
+                assert_within(
+                    ops.layer_norm(x, weight, bias, 1e-6), norm, 5e-6 * (1 + np.abs(norm)), ("layer", m, c)
+                )
 
 
 def test_silu_mul(ops: Ops) -> None:
@@ -277,7 +281,7 @@ def test_rope(ops: Ops) -> None:
             assert_within(ops.rope(x, cos, sin), wanted, 2e-6 * (1 + np.abs(wanted)), (S, H, D))
 
 
-# ---- arrays in and out ---------------------------------------------------------------------------------------
+# ---- arrays in and out -------------------------------------------------------------------------------------
 
 
 @needs_native
@@ -285,11 +289,17 @@ def test_wrong_arrays_are_refused_in_words(native: Any) -> None:
     packed = native.pack(normal(5, 7), None, "f32")
     for call, words in [
         (lambda: native.linear(normal(3, 6), packed), "as many columns"),
-        (lambda: native.linear(normal(3, 7).astype(np.float64), packed), "x must be a float32 array, not float64"),
+        (
+            lambda: native.linear(normal(3, 7).astype(np.float64), packed),
+            "x must be a float32 array, not float64",
+        ),
         (lambda: native.linear(normal(7), packed), "must have 2 axes"),
         (lambda: native.linear(normal(3, 7), packed, residual=normal(3, 4)), "residual must have the shape"),
         (lambda: native.linear(normal(3, 7), packed, activation="relu"), "activation must be"),
-        (lambda: native.linear(normal(3, 7), ReferenceOps().pack(normal(5, 7), None, "f32")), "not packed for"),
+        (
+            lambda: native.linear(normal(3, 7), ReferenceOps().pack(normal(5, 7), None, "f32")),
+            "not packed for",
+        ),
         (lambda: native.pack(normal(5, 7), normal(4), "f32"), "one value per row"),
         (lambda: native.pack(normal(5, 7), None, "int8"), "precision must be one of"),
         (lambda: native.rms_norm(normal(3, 7), normal(6), 1e-5), "weight must have"),

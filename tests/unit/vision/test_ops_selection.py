@@ -17,7 +17,9 @@ needs_native = pytest.mark.skipif(not NATIVE, reason="the extension is not built
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, **environment}
-    return subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_reference_is_always_available_and_last() -> None:
@@ -49,7 +51,9 @@ def test_describe_says_what_runs() -> None:
     facts = ops.describe()
     assert facts["available"] == ops.available()
     assert facts["implementation"] in ("native", "reference")
-    assert len(facts["available"]) - 1 + len(facts["attempts"]) >= (len(ops.INSTRUCTION_SETS) if NATIVE else 1)
+    assert len(facts["available"]) - 1 + len(facts["attempts"]) >= (
+        len(ops.INSTRUCTION_SETS) if NATIVE else 1
+    )
 
 
 @pytest.mark.parametrize("name", ops.available())
@@ -79,7 +83,10 @@ BROKEN = (
 
 
 def test_without_the_extension_the_reference_runs_and_says_why() -> None:
-    result = run(BROKEN + "d = ops.describe(); print(d['implementation'], d['available'], d['attempts'])", SEATRIAL_OPS="")
+    result = run(
+        BROKEN + "d = ops.describe(); print(d['implementation'], d['available'], d['attempts'])",
+        SEATRIAL_OPS="",
+    )
     assert result.stdout.startswith("reference ['reference']"), result.stderr
     assert "_native" in result.stdout
 

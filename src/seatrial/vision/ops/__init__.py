@@ -26,10 +26,10 @@ CHOICES = ("auto", "reference", "native", *INSTRUCTION_SETS)
 def _native_levels() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the usable instruction sets, best first, and what failed on the way (one line each)."""
     try:
-        from seatrial.vision.ops import native
+        from seatrial.vision.ops import _native, native  # noqa: F401  (native compares the ABI)
     except ImportError as error:
         return (), (f"native: {error}",)
-    compiled, usable = native._native.compiled_levels(), native._native.available_levels()
+    compiled, usable = _native.compiled_levels(), _native.available_levels()
     failures = [
         f"{level}: " + ("this machine lacks it" if level in compiled else "not compiled in")
         for level in INSTRUCTION_SETS
@@ -95,9 +95,9 @@ def describe() -> dict[str, Any]:
     features: list[str] = []
     threads = ops.threads
     if levels:
-        from seatrial.vision.ops import native
+        from seatrial.vision.ops import _native
 
-        features = native._native.cpu_features()
+        features = _native.cpu_features()
     return {
         "implementation": ops.name,
         "instruction_set": ops.instruction_set,

@@ -1,6 +1,6 @@
 """What the extension exports; `ops/native.py` is its only importer."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ class Linear:
     @property
     def in_features(self) -> int: ...
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> Literal["f32", "bf16"]: ...
     @property
     def level(self) -> int: ...
     @property

@@ -75,8 +75,7 @@ class NativeOps:
         weight = np.require(weight, requirements=("C", "A"))
         if bias is not None:
             bias = _dense(bias, "bias", 1)
-        packed: Linear = _native.pack(self._level, _precision(precision), weight, bias)  # type: ignore[assignment]
-        return packed
+        return _native.pack(self._level, _precision(precision), weight, bias)
 
     def linear(
         self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None

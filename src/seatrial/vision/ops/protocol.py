@@ -19,10 +19,25 @@ Activation = Literal["gelu_tanh"]
 class Linear(Protocol):
     """A weight matrix in the layout its implementation likes; made by `Ops.pack`."""
 
-    out_features: int
-    in_features: int
-    precision: Precision
-    nbytes: int
+    @property
+    def out_features(self) -> int:
+        """Rows of the weight."""
+        ...
+
+    @property
+    def in_features(self) -> int:
+        """Columns of the weight."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """What the weight was packed to."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
 
 
 class Ops(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,9 @@ def as_f32(stored: NDArray[Any]) -> Array:
 
 def gelu_tanh(x: Array) -> Array:
     """Gaussian error linear unit, tanh form (the `gelu_pytorch_tanh` of the checkpoints)."""
-    inner = np.float32(np.sqrt(2.0 / np.pi)) * (x + np.float32(0.044715) * x * x * x)
-    return np.float32(0.5) * x * (np.float32(1.0) + np.tanh(inner))
+    inner = (x + x * np.float32(0.044715) * x * x) * np.float32(math.sqrt(2.0 / math.pi))
+    result = np.float32(0.5) * x * (np.float32(1.0) + np.tanh(inner))
+    return result.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class ReferenceOps:
         """Split in half, then silu(gate) * up."""
         gate, up = np.split(gate_up, 2, axis=-1)
         with np.errstate(over="ignore"):  # exp(-gate) overflows to inf for very negative gates: 0 is right
-            result: Array = gate / (np.float32(1.0) + np.exp(-gate)) * up
+            decay: Array = np.exp(-gate)
+            result: Array = gate / (decay + np.float32(1.0)) * up
         return result
 
     def rope(self, x: Array, cos: Array, sin: Array) -> Array:
@@ -125,12 +128,12 @@ class ReferenceOps:
         q_BGRSD = q.reshape(B, S, G, H // G, D).transpose(0, 2, 3, 1, 4)
         k_BG1DT = k.transpose(0, 2, 3, 1)[:, :, None]
         v_BG1TD = v.transpose(0, 2, 1, 3)[:, :, None]
-        scores: Array = q_BGRSD @ k_BG1DT * np.float32(1.0 / np.sqrt(D))
+        scores: Any = q_BGRSD @ k_BG1DT * np.float32(1.0 / math.sqrt(D))
         if causal:
             unseen = np.arange(T)[None, :] > np.arange(T - S, T)[:, None]
             scores = np.where(unseen, np.float32(-np.inf), scores)
         scores -= scores.max(axis=-1, keepdims=True)
-        weights = np.exp(scores)
+        weights: Any = np.exp(scores)
         weights /= weights.sum(axis=-1, keepdims=True)
         if precision == "bf16":
             weights = round_to_bf16(weights)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seatrial.vision.ops import available
+from tests.acceptance.bad_inputs import BAD_FILES, BAD_MODELS
+from tests.acceptance.conftest import Run
+from tests.conftest import REPOSITORY
+from tests.golden.cases import picture
+from tests.unit.vision.test_documents import pdf
+from tests.unit.vision.test_video import encoded
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+@pytest.fixture
+def model(checkpoints: dict[str, Path]) -> Path:
+    return checkpoints["like-256m"]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    picture(64, 48).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_ask(as_json: Any, model: Path, photo: Path) -> None:
+    answer = as_json("see", "ask", photo, "What is it?", "--model", model, "--precision", "f32", "--max-new-tokens", 5)
+    assert answer["ok"] is True
+    assert {"text", "tokens", "prompt_tokens", "grids", "timings"} <= set(answer)
+    assert answer["grids"] == [[3, 4]]
+    assert len(answer["tokens"]) <= 5
+
+
+def test_document_and_clip_in_one_question(as_json: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf())
+    (tmp_path / "b.mp4").write_bytes(encoded(30))
+    answer = as_json("see", "ask", "a.pdf", "b.mp4", "?", "--model", model, "--pages", "1,3", "--max-new-tokens", 3)
+    assert answer["grids"] == [[2, 4], [2, 4], [3, 1]]
+    assert answer["tiles"] == 9 + 9 + 3
+
+
+@pytest.mark.parametrize("operations", available())
+def test_every_implementation_gives_the_same_answer(as_json: Any, model: Path, photo: Path, operations: str) -> None:
+    ask = ("see", "ask", photo, "What is it?", "--model", model, "--precision", "f32", "--max-new-tokens", 8)
+    assert as_json(*ask, SEATRIAL_OPS=operations)["tokens"] == as_json(*ask, SEATRIAL_OPS="reference")["tokens"]
+
+
+def test_plain_output_is_the_answer_alone(run: Run, model: Path, photo: Path) -> None:
+    done = run("see", "ask", photo, "What?", "--model", model, "--timings", "--max-new-tokens", 4)
+    assert done.returncode == 0
+    assert done.stdout.endswith("\n")
+    assert "first token" in done.stderr
+    assert "first token" not in done.stdout
+
+
+def test_prompt_shows_without_running(as_json: Any, run: Run, model: Path, photo: Path) -> None:
+    shown = as_json("see", "prompt", photo, "What?", "--model", model)
+    assert shown["prompt_tokens"] == len(shown["ids"])
+    assert shown["sizes"] == [[64, 48]]
+    assert "<image>×4" in run("see", "prompt", photo, "What?", "--model", model).stdout
+
+
+def test_info(as_json: Any, run: Run, model: Path) -> None:
+    facts = as_json("see", "info", model)
+    parts = facts["parameters"]
+    assert parts["total"] == sum(count for part, count in parts.items() if part != "total")
+    assert facts["memory"]["f32"] > facts["memory"]["bf16"]
+    assert "context 8,192" in run("see", "info", model).stdout
+
+
+def test_pull_offline_is_one_sentence(run: Run) -> None:
+    done = run("see", "pull", "HuggingFaceTB/SmolVLM2-256M-Video-Instruct", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: The hub cannot be reached")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(BAD_FILES))
+def test_bad_files(run: Run, as_json: Any, model: Path, tmp_path: Path, name: str) -> None:
+    """One line, exit code 1, the same sentence as JSON."""
+    make, complaint, options = BAD_FILES[name]
+    file = make(tmp_path)
+    arguments = ["see", "ask", file, "What?", "--model", model, *options]
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert complaint in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) <= 2
+    assert done.stdout == ""
+    assert complaint in as_json(*arguments)["error"]["message"]
+
+
+@pytest.mark.parametrize("name", sorted(BAD_MODELS))
+def test_bad_models(run: Run, broken: Any, photo: Path, name: str) -> None:
+    damage, complaint = BAD_MODELS[name]
+    done = run("see", "ask", photo, "What?", "--model", broken(damage))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert complaint in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["see", "ask"], "Missing argument"),
+        (["see", "ask", "x", "--precision", "f64"], "Unknown precision"),
+        (["see", "ask", "x", "--temperature", "-1"], "temperature"),
+        (["see", "ask", "x", "--nope"], "No such option"),
+        (["nope"], "No such command"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(run: Run, as_json: Any, arguments: list[str], complaint: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert as_json(*arguments)["ok"] is False
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    done = run("see", "info", "nowhere", SEATRIAL_DEBUG="1")
+    assert done.stderr.startswith("error: There is no model nowhere.")
+    assert "Traceback" in done.stderr
+
+
+def test_home_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("evidence", "list", SEATRIAL_HOME=str(tmp_path / "file" / "home"))
+    assert done.returncode == 1
+    assert "Cannot write in" in done.stderr
+
+
+def test_interrupt_is_exit_code_130(model: Path, photo: Path) -> None:
+    command = [Path(sys.executable).with_name("seatrial"), "see", "ask", photo, "Go on", "--model", model,
+               "--temperature", "9", "--max-new-tokens", "8000"]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "SEATRIAL_OPS": "reference"}
+    )
+    assert process.stdout
+    process.stdout.read(1)  # the answer has begun
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, 0)  # 0 when the model ended its answer first
+    assert b"Traceback" not in errors
+
+
+def test_reader_that_goes_away(model: Path) -> None:
+    command = f"{Path(sys.executable).with_name('seatrial')} see prompt --model {model} hello | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor(as_json: Any) -> None:
+    facts = as_json("doctor")
+    vision = next(check for check in facts["checks"] if check["name"] == "vision")
+    assert vision["facts"]["instruction_set"] in [*available(), "numpy"]
+
+
+def test_doctor_names_a_forced_choice(as_json: Any) -> None:
+    facts = as_json("doctor", SEATRIAL_OPS="reference")
+    vision = next(check for check in facts["checks"] if check["name"] == "vision")
+    assert vision["facts"]["implementation"] == "reference"
+
+
+@pytest.mark.parametrize("entry", json.loads((EXAMPLES / "questions.json").read_text()), ids=lambda e: e["question"])
+def test_the_bundled_model_answers_about_the_examples(as_json: Any, entry: dict[str, str]) -> None:
+    answer = as_json("see", "ask", EXAMPLES / entry["file"], entry["question"])
+    assert answer["text"] == entry["answer"]
+
+
+def test_answers_stream(model: Path) -> None:
+    """Text comes while the model is still working, not at the end."""
+    command = [Path(sys.executable).with_name("seatrial"), "see", "ask", "Tell me", "--model", model,
+               "--temperature", "5", "--seed", "1", "--max-new-tokens", "3000"]  # fmt: skip
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout
+    process.stdout.read(1)
+    began = time.monotonic()
+    process.stdout.read()
+    process.wait()
+    assert np.isfinite(time.monotonic() - began)
