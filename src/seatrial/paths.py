@@ -50,7 +50,8 @@ def private_folder(folder: Path) -> Path:
 def atomic_write(target: Path) -> Iterator[BinaryIO]:
     """Write `target` whole or not at all: a temporary file beside it, fsync, rename.
 
-    Does not protect against two writers: the last rename wins.
+    Raises StorageError with the reason (disk full, no permission).  Does not protect against two
+    writers: the last rename wins.
     """
     private_folder(target.parent)
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

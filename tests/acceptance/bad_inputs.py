@@ -49,7 +49,9 @@ BAD_FILES: dict[str, tuple[Make, str, list[str]]] = {
     "truncated MP4": (written("a.mp4", lambda: encoded(30)[:300]), "a.mp4", []),
     "text named .png": (written("a.png", lambda: b"hello, I am text\n"), "is not a picture in a known format", []),
     "decompression bomb": (
-        written("bomb.png", lambda: saved(Image.new("1", (30_000, 30_000)), "PNG")), "above the limit of 178,956,970", []
+        written("bomb.png", lambda: saved(Image.new("1", (30_000, 30_000)), "PNG")),
+        "above the limit of 178,956,970",
+        [],
     ),
     "above a chosen limit": (
         written("a.png", lambda: saved(picture(90, 90), "PNG")), "above the limit of 8,000", ["--max-pixels", "8000"]

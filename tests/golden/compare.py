@@ -18,7 +18,7 @@ from seatrial.vision.prompt import Message, Prompt, build_prompt
 from seatrial.vision.sampling import Decoding
 from seatrial.vision.video import Clip, sample_indices
 from tests.golden.cases import Case, Frames
-from tests.golden.reference import probe
+from tests.golden.reference import NEW_TOKENS, probe
 
 HERE = Path(__file__).parent
 
@@ -77,7 +77,13 @@ def clip_of(frames: Frames, model: Model) -> Clip:
 
 def compare(case: Case, model: Model) -> Distance:
     """Run `case` and return its distance from the golden values."""
-    facts, arrays = golden_facts()["cases"][case.name], golden_arrays()
+    start = f"{case.name}/"
+    arrays = {name.removeprefix(start): value for name, value in golden_arrays().items() if name.startswith(start)}
+    return distance(case, model, golden_facts()["cases"][case.name], arrays)
+
+
+def distance(case: Case, model: Model, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Distance:
+    """Run `case` and return its distance from `facts` (tokens, hashes) and `arrays` (ids, logits, seam/…)."""
     prompt = prompt_of(case, model)
     pixels = (
         normalise(prompt.tiles, model.processor.config.picture)
@@ -85,28 +91,26 @@ def compare(case: Case, model: Model) -> Distance:
         else np.empty((0, 3, 1, 1), np.float32)
     )
     seen: dict[str, list[np.ndarray]] = {}
-    scores: list[np.ndarray] = []
 
     def observe(name: str, value: np.ndarray) -> None:
         seen.setdefault(name, []).append(value)
 
-    decoding = Decoding(max_new_tokens=golden_facts()["new_tokens"])
+    decoding = Decoding(max_new_tokens=NEW_TOKENS)
     tokens: list[int] = []
     for _, _, state in generate(model, [prompt], decoding, observe):
         tokens = state.tokens
-    scores.append(last_logits(model, prompt))
-    expected = arrays[f"{case.name}/logits"]
+    scores, expected = last_logits(model, prompt), arrays["logits"]
     seams = {}
     for name, values in seen.items():
-        golden = arrays[f"{case.name}/seam/{name}"]
+        golden = arrays[f"seam/{name}"]
         seams[name] = float(np.abs(probe(values[0], values[-1]) - golden).max() / max(1.0, np.abs(golden).max()))
     return Distance(
         same_text=hashlib.sha256(prompt.text.encode()).hexdigest() == facts["text_sha256"],
-        same_ids=prompt.ids == arrays[f"{case.name}/ids"].tolist(),
+        same_ids=prompt.ids == arrays["ids"].tolist(),
         same_pixels=hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest() == facts["pixels_sha256"],
         same_grids=[list(grid) for grid in prompt.grids] == facts["grids"],
         same_tokens=tokens == facts["tokens"],
-        logits=float(np.abs(scores[0] - expected).max() / (expected.max() - expected.min())),
+        logits=float(np.abs(scores - expected).max() / (expected.max() - expected.min())),
         seams=seams,
     )
 

@@ -51,7 +51,7 @@ def load_model(source: Path | Processor, precision: str = "auto", ops: Ops | Non
 
 
 def resolve_precision(precision: str, ops: Ops) -> Precision:
-    """Return the precision meant by `precision` on these operations."""
+    """Return the precision meant by `precision` on these operations; SettingError if it is unknown."""
     if precision == "auto":
         return "bf16" if ops.instruction_set in _FAST_BF16 else "f32"
     if precision == "f32":

@@ -153,7 +153,8 @@ def _attend(
 
 def _inverse_frequencies(config: TextConfig) -> Array:
     exponents = np.arange(0, config.head_dim, 2).astype(np.float32) / np.float32(config.head_dim)
-    return (np.float32(1.0) / np.power(np.float32(config.rope_theta), exponents)).astype(np.float32)
+    frequencies: Array = np.float32(1.0) / np.power(np.float32(config.rope_theta), exponents)
+    return frequencies
 
 
 def _angles(decoder: Decoder, start: int, count: int) -> Array:

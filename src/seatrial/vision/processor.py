@@ -114,7 +114,10 @@ class Processor:
 
 
 def kind_of(source: str | Path | bytes, *, gif_as_video: bool = False) -> Kind:
-    """Tell a picture, a document and a video apart by their first bytes, not by their name."""
+    """Tell a picture, a document and a video apart by their first bytes, not by their name.
+
+    Raises InputFileError when the file cannot be read.
+    """
     if isinstance(source, bytes):
         head = source[:_HEAD_BYTES]
     else:

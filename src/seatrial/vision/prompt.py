@@ -113,7 +113,7 @@ def expand_clip(clip: Clip, tokens_per_tile: int) -> str:
 
 
 def in_words(number: int) -> str:
-    """Spell 0 … 999 in English, as num2words does."""
+    """Spell 0 … 999 in English, as num2words does; PromptError for other numbers."""
     small = (
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
         " seventeen eighteen nineteen"

@@ -55,7 +55,7 @@ def choose(scores: Array, seen: list[int], decoding: Decoding, random: np.random
 
 
 def penalised(scores: Array, seen: list[int], penalty: float) -> Array:
-    """Return `scores` with those of `seen` ids divided (positive) or multiplied (negative) by `penalty`."""
+    """Return `scores` [vocabulary] with those of `seen` ids divided (positive) or multiplied (negative) by `penalty`."""
     if penalty == 1.0:
         return scores
     ids = np.unique(np.asarray(seen, np.int64))
@@ -91,6 +91,6 @@ def softmax(scores: Array) -> Array:
 
 
 def log_probability(scores: Array, token_id: int) -> float:
-    """Return the natural logarithm of the model's own probability of `token_id`, before any filter."""
+    """Return the natural logarithm of the probability that `scores` [vocabulary] give `token_id`, unfiltered."""
     shifted = scores - scores.max()
     return float(shifted[token_id] - np.log(np.exp(shifted, dtype=np.float64).sum()))

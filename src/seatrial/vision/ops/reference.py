@@ -25,12 +25,12 @@ def f32_to_bf16_bits(x: Array) -> NDArray[np.uint16]:
 
 
 def round_to_bf16(x: Array) -> Array:
-    """Return `x` with every value rounded to the nearest bfloat16, as float32."""
+    """Return `x` (any shape) with every value rounded to the nearest bfloat16, as float32."""
     return bf16_bits_to_f32(f32_to_bf16_bits(x))
 
 
 def as_f32(stored: NDArray[Any]) -> Array:
-    """Widen a stored tensor (float32, float16, or uint16 = bfloat16 bits) to float32."""
+    """Widen a stored tensor of any shape (float32, float16, or uint16 = bfloat16 bits) to float32."""
     if stored.dtype == np.uint16:
         return bf16_bits_to_f32(stored)
     return np.asarray(stored, np.float32)
