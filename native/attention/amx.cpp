@@ -1,4 +1,4 @@
-// bf16 attention on the tile unit: 32 queries against 512 keys at a time, online softmax in float32.
+// bf16 attention on the tile unit: 32 queries against 1024 keys at a time, online softmax in float32.
 //
 // Scores are products of rounded q and k summed in float32; weights are rounded to bfloat16 before they
 // multiply the values (unnormalised, where the reference rounds them normalised).
@@ -10,7 +10,7 @@ namespace seatrial {
 namespace {
 
 constexpr i64 kQueryBlock = 32;
-constexpr i64 kKeyBlock = 512;
+constexpr i64 kKeyBlock = 1024;
 constexpr i64 kScoreStride = kKeyBlock + 16;   // off the powers of two: tile rows would share cache sets
 constexpr i64 kWeightStride = kKeyBlock + 32;
 
@@ -40,15 +40,16 @@ const float* row_of(const Strided& a, i64 b, i64 position, i64 head) {
   return a.data + b * a.batch + position * a.position + head * a.head;
 }
 
-Vec load_rounded(const float* row, i64 from, i64 end) {
-  return from < end ? Vec::round_bf16(Vec::load_n(row + from, end - from, 0.0F)) : Vec::zero();
+Vec load_inside(const float* row, i64 from, i64 end) {
+  if (from + 16 <= end) return Vec::load(row + from);
+  return from < end ? Vec::load_n(row + from, end - from, 0.0F) : Vec::zero();
 }
 
-// 32 consecutive values as 32 bfloat16.
+// 32 values as bfloat16, `low` first.  The instruction takes numbers below 1.2e-38 as zero, as the tile unit does.
+__m512i to_bits(Vec low, Vec high) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)); }
+
 __m512i load_bits(const float* row, i64 from, i64 end) {
-  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(load_rounded(row, from, end).v), 16);
-  const __m512i high = _mm512_srli_epi32(_mm512_castps_si512(load_rounded(row, from + 16, end).v), 16);
-  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)), _mm512_cvtepi32_epi16(high), 1);
+  return to_bits(load_inside(row, from, end), load_inside(row, from + 16, end));
 }
 
 void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* data) {
@@ -64,14 +65,18 @@ void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* data) 
       _mm512_i32scatter_epi32(tile, rows, load_bits(k, s * 32, width), 4);
     }
   }
+  alignas(64) static constexpr std::uint16_t kPairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i pairs = _mm512_load_si512(kPairs);
   for (i64 t = key0; t < end; t += 2) {
     const float* even = row_of(c.v, b, t < c.T ? t : 0, g);
     const float* odd = row_of(c.v, b, t + 1 < c.T ? t + 1 : 0, g);
+    const i64 even_width = t < c.T ? c.D : 0;
+    const i64 odd_width = t + 1 < c.T ? c.D : 0;
     for (i64 d = 0; d < up(c.D, 16); d += 16) {
-      const __m512i low = _mm512_castps_si512(load_rounded(even, d, t < c.T ? c.D : 0).v);
-      const __m512i high = _mm512_castps_si512(load_rounded(odd, d, t + 1 < c.T ? c.D : 0).v);
+      const __m512i bits = to_bits(load_inside(even, d, even_width), load_inside(odd, d, odd_width));
       std::uint16_t* tile = packed.values + (d / 16 * packed.value_steps + t / 32) * kTileElements;
-      _mm512_storeu_si512(tile + t % 32 / 2 * 32, _mm512_or_si512(_mm512_srli_epi32(low, 16), high));
+      _mm512_storeu_si512(tile + t % 32 / 2 * 32, _mm512_permutexvar_epi16(pairs, bits));
     }
   }
 }
@@ -109,17 +114,10 @@ float largest(const float* scores, i64 count, float start) {
   return Vec::max(m0, m1).largest();
 }
 
-// Weights of one row from its scores: only the first `seen` of `count` (a multiple of 32) count.
-void soften(const Rows& r, i64 row, float scale, i64 seen, i64 count, i64 width) {
-  const float* scores = r.scores + row * kScoreStride;
-  std::uint16_t* weights = r.weights + row * kWeightStride;
-  const float peak = largest(scores, seen, r.maximum[row]);
-  const float base = peak == -__builtin_inff() ? 0.0F : peak;
+// Weights of one row from its scores, and their sum: only the first `seen` of `count` (a multiple of 32) count.
+float weigh(const float* scores, std::uint16_t* weights, float base, float scale, i64 seen, i64 count) {
   const Vec by = Vec::set(scale);
   const Vec shift = Vec::set(-base * scale);
-  const auto store = [&](i64 at, Vec p) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(weights + at), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(p.v)));
-  };
   Vec t0 = Vec::zero();
   Vec t1 = Vec::zero();
   i64 i = 0;
@@ -128,21 +126,64 @@ void soften(const Rows& r, i64 row, float scale, i64 seen, i64 count, i64 width)
     const Vec p1 = exp2_below(Vec::fma(Vec::load(scores + i + 16), by, shift));
     t0 = t0 + p0;
     t1 = t1 + p1;
-    store(i, p0);
-    store(i + 16, p1);
+    _mm512_storeu_si512(weights + i, to_bits(p0, p1));
   }
-  for (; i < seen; i += 16) {
-    const Vec p = exp2_below(Vec::fma(Vec::load(scores + i), by, shift));
-    const Vec kept = {_mm512_maskz_mov_ps(Vec::first(seen - i), p.v)};
-    t0 = t0 + kept;
-    store(i, kept);
+  if (i < seen) {  // the row's end lies here
+    const Vec p0 = exp2_below(Vec::fma(Vec::load(scores + i), by, shift));
+    const Vec p1 = exp2_below(Vec::fma(Vec::load(scores + i + 16), by, shift));
+    const Vec kept0 = {_mm512_maskz_mov_ps(Vec::first(seen - i), p0.v)};
+    const Vec kept1 = {_mm512_maskz_mov_ps(Vec::first(seen - i - 16), p1.v)};
+    t0 = t0 + kept0;
+    t1 = t1 + kept1;
+    _mm512_storeu_si512(weights + i, to_bits(kept0, kept1));
+    i += 32;
   }
-  for (; i < count; i += 16) store(i, Vec::zero());
-  const Vec factor = exp2_below(Vec::set((r.maximum[row] - base) * scale));
-  r.maximum[row] = peak;
-  r.sum[row] = r.sum[row] * _mm512_cvtss_f32(factor.v) + (t0 + t1).sum();
-  float* out = r.out + row * width;
-  for (i64 d = 0; d < width; d += 16) (Vec::load(out + d) * factor).store(out + d);
+  for (; i < count; i += 32) _mm512_storeu_si512(weights + i, _mm512_setzero_si512());
+  return (t0 + t1).sum();
+}
+
+// Softmax weights of all rows of a block.  Maxima first: no row then waits for its own.  `out`, from keys
+// before, is scaled to the new maxima.
+void soften(const AttentionCall& c, const Rows& r, i64 row0, i64 rows, i64 key0, i64 count) {
+  alignas(64) float base[kQueryBlock] = {};
+  alignas(64) float factor[kQueryBlock];
+  const float scale = c.scale * 1.44269504F;
+  const auto seen = [&](i64 i) {
+    const i64 keys = c.visible(row0 + i) - key0;
+    return keys < 0 ? 0 : (keys < count ? keys : count);
+  };
+  for (i64 i = 0; i < rows; ++i) {
+    const float peak = largest(r.scores + i * kScoreStride, seen(i), r.maximum[i]);
+    base[i] = peak == -__builtin_inff() ? 0.0F : peak;
+  }
+  for (i64 i = 0; i < kQueryBlock; i += 16)
+    exp2_below((Vec::load(r.maximum + i) - Vec::load(base + i)) * Vec::set(scale)).store(factor + i);
+  const i64 width = up(c.D, 16);
+  for (i64 i = 0; i < rows; ++i) {
+    const float* scores = r.scores + i * kScoreStride;
+    const float sum = weigh(scores, r.weights + i * kWeightStride, base[i], scale, seen(i), up(count, 32));
+    r.sum[i] = r.sum[i] * factor[i] + sum;
+    if (seen(i) > 0) r.maximum[i] = base[i];
+    if (key0 == 0) continue;
+    for (i64 d = 0; d < width; d += 16) {
+      float* out = r.out + i * width + d;
+      (Vec::load(out) * Vec::set(factor[i])).store(out);
+    }
+  }
+}
+
+// out += weights @ values for 16 NT columns from d; the first block of keys finds nothing in `out`.
+template <int MT, int NT>
+void add_values(const Packed& packed, const Rows& r, i64 width, i64 d, i64 key0, i64 count) {
+  const i64 column = packed.value_steps * kTileElements;
+  const std::uint16_t* tile = packed.values + d / 16 * column + key0 / 32 * kTileElements;
+  if (key0 == 0)
+    clear_sums<MT, NT>();
+  else
+    load_sums<MT, NT>(r.out + d, width);
+  multiply<MT, NT>(r.weights, r.weights + 16 * kWeightStride, kWeightStride * 2, 32, tile, tile + column,
+                   up(count, 32) / 32, NoWork{});
+  store_sums<MT, NT>(r.out + d, width);
 }
 
 template <int MT>
@@ -156,27 +197,14 @@ void keys_block(const AttentionCall& c, const Packed& packed, const Rows& r, i64
                     packed.key_steps, NoWork{});
     store_sums<MT, 2>(r.scores + t, kScoreStride);
   }
-  const i64 width = up(c.D, 16);
-  const float scale = c.scale * 1.44269504F;
-  for (i64 i = 0; i < rows; ++i) {
-    const i64 seen = c.visible(row0 + i) - key0;
-    soften(r, i, scale, seen < 0 ? 0 : (seen < count ? seen : count), columns, width);
-  }
+  soften(c, r, row0, rows, key0, count);
   memory_fence();
-  const i64 column = packed.value_steps * kTileElements;
-  const std::uint16_t* second = r.weights + 16 * kWeightStride;
-  for (i64 d = 0; d < width; d += 32) {
-    const std::uint16_t* tile = packed.values + d / 16 * column + key0 / 32 * kTileElements;
-    if (width - d >= 32) {
-      load_sums<MT, 2>(r.out + d, width);
-      multiply<MT, 2>(r.weights, second, kWeightStride * 2, 32, tile, tile + column, columns / 32, NoWork{});
-      store_sums<MT, 2>(r.out + d, width);
-    } else {
-      load_sums<MT, 1>(r.out + d, width);
-      multiply<MT, 1>(r.weights, second, kWeightStride * 2, 32, tile, tile, columns / 32, NoWork{});
-      store_sums<MT, 1>(r.out + d, width);
-    }
-  }
+  const i64 width = up(c.D, 16);
+  for (i64 d = 0; d < width; d += 32)
+    if (width - d >= 32)
+      add_values<MT, 2>(packed, r, width, d, key0, count);
+    else
+      add_values<MT, 1>(packed, r, width, d, key0, count);
 }
 
 Rows prepare(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 rows, void* scratch) {

@@ -74,13 +74,13 @@ void run_decode(const DecodeKernels& kernels, const AttentionCall& call) {
   const i64 keys = std::max(kDecodeSplit, up(ceil_div(call.T, most), kDecodeScores));
   const i64 splits = ceil_div(call.T, keys);
   const i64 state = rows * (call.D + 2);
+  const auto scratch = static_cast<std::size_t>(rows * (call.D + kDecodeScores) + call.D) * sizeof(float);
   auto* states = static_cast<float*>(call_scratch(static_cast<std::size_t>(pairs * splits * state) * 4));
   parallel_for(pairs * splits, [&](i64 task) {
     const i64 pair = task / splits;
     const i64 key = task % splits * keys;
-    auto* scratch = static_cast<float*>(task_scratch(static_cast<std::size_t>(rows * (call.D + kDecodeScores)) * 4));
     kernels.partial(call, pair / call.G, pair % call.G, key, std::min(call.T, key + keys), states + task * state,
-                    scratch);
+                    static_cast<float*>(task_scratch(scratch)));
   });
   for (i64 pair = 0; pair < pairs; ++pair)
     for (i64 r = 0; r < rows; ++r) {

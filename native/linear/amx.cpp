@@ -1,8 +1,12 @@
-// bf16 panels on the tile unit, 32 x 32 results at a time.
+// bf16 panels on the tile unit.
 //
-// The tile unit needs 64 cycles for a step of four products; bias, activation and store of the *previous*
-// block are spread over those steps, so that they cost nothing where K is long enough.
+// A task owns some rows.  It rounds them into tiles once (they then stay in L2) and lets the panels stream
+// through: a slice of two panels (kStepsPerSlice steps of K) stays in L1 while all rows run over it, and sums
+// wait in scratch between slices.  The tile unit needs 64 cycles for a step of four products; bias, activation
+// and store of the previous group of columns are spread over these steps.  A group is 128 columns, since
+// memory takes 512 bytes of a row much faster than 128.
 #include "seatrial/kernels.h"
+#include "seatrial/memory.h"
 #include "simd/vec_avx512.h"
 #include "simd/amx.h"
 #include "simd/math.h"
@@ -11,86 +15,129 @@
 namespace seatrial {
 namespace {
 
-constexpr i64 kBlock = 32;
+constexpr i64 kBlock = 32;         // rows and columns of a block of sums
+constexpr i64 kStepsPerSlice = 8;  // 16 KiB of weights; measured best of 8, 12, 16
+constexpr i64 kGroup = 4;          // blocks of columns that are finished together
 
-// A block of sums that waits to be finished.
-struct Pending {
-  const float* sums = nullptr;  // [32][32]
-  i64 row = 0;
+// Rows as tiles [rows/16][k_padded/32][16][32], zeros outside.  The conversion flushes numbers below 1.2e-38,
+// as the tile unit itself does.
+void round_tiles(const LinearCall& call, i64 row0, i64 row1, std::uint16_t* out) {
+  for (i64 row = row0; row < row1; row += 16, out += 16 * call.k_padded)
+    for (i64 r = 0; r < 16; ++r) {
+      const bool inside = row + r < row1;
+      const float* x = call.x + (inside ? row + r : row0) * call.ldx;
+      const i64 k = inside ? call.k : 0;
+      std::uint16_t* tile = out + r * 32;
+      for (i64 i = 0; i < call.k_padded; i += 32, tile += kTileElements) {
+        const Vec low = i + 16 <= k ? Vec::load(x + i) : Vec::load_n(x + i, k - i, 0.0F);
+        const Vec high = i + 32 <= k ? Vec::load(x + i + 16) : Vec::load_n(x + i + 16, k - i - 16, 0.0F);
+        _mm512_storeu_si512(tile, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+      }
+    }
+}
+
+// The sums of a group of columns for all rows of the task, waiting to be finished, a Vec at a time.
+struct Finisher {
+  const float* sums = nullptr;  // [kGroup][padded rows][32]
+  i64 padded_rows = 0;
   i64 column = 0;
-  i64 next = 0;  // rows done
-  i64 rows = 0;
-  i64 vecs = 0;
+  i64 vecs = 0;  // per row
+  i64 row = 0;
+  i64 row0 = 0;
+  i64 row1 = 0;
+  i64 vec = 0;
+
+  [[gnu::always_inline]] void run(const LinearCall& call, i64 count) {
+    for (; count > 0 && row < row1; --count) {
+      const float* from = sums + ((vec / 2) * padded_rows + row - row0) * kBlock + vec % 2 * 16;
+      finish(call, row, column + vec * 16, Vec::load(from));
+      if (++vec == vecs) {
+        vec = 0;
+        ++row;
+      }
+    }
+  }
 };
 
-[[gnu::always_inline]] inline void finish_rows(const LinearCall& call, Pending& p, i64 count) {
-  for (; count > 0 && p.next < p.rows; --count, ++p.next)
-    for (i64 v = 0; v < p.vecs; ++v)
-      finish(call, p.row + p.next, p.column + v * 16, Vec::load(p.sums + p.next * kBlock + v * 16));
-}
+// Weights that the next columns need, brought into L2 a few lines per step.
+struct Ahead {
+  const char* next = nullptr;
+  const char* end = nullptr;
+
+  [[gnu::always_inline]] void fetch() {
+    if (next >= end) return;
+#pragma GCC unroll 8
+    for (int line = 0; line < 8; ++line) _mm_prefetch(next + line * 64, _MM_HINT_T1);
+    next += 512;
+  }
+};
 
 struct Walk {
   const LinearCall& call;
-  i64 steps;
-  i64 rows_per_step;
-  Pending pending;
-  const char* ahead = nullptr;  // next weights to bring into L2
-  const char* ahead_end = nullptr;
-  float* sums[2];
-  int current = 0;
+  const std::uint16_t* a;  // the task's rows as tiles
+  i64 rows;
+  i64 vecs_per_step;
+  Finisher finisher;
+  Ahead ahead;
 
+  // One block of 16 MT rows x 16 NT columns over one slice of K; `row` counts from the task's first.
   template <int MT, int NT>
-  void block(i64 row, i64 row_end, i64 panel) {
-    const std::uint16_t* a = call.a_bits + row * call.k_padded;
-    const std::uint16_t* b = call.w_bf16 + panel * kBf16Panel * call.k_padded;
+  void block(i64 row, i64 panel, i64 step, i64 steps, float* sums) {
     const i64 tile_row = 16 * call.k_padded;
-    clear_sums<MT, NT>();
-    multiply<MT, NT>(a, a + tile_row, 64, kTileElements, b, b + tile_row, steps, [&] {
-      if (ahead < ahead_end) {
-        _mm_prefetch(ahead, _MM_HINT_T1);
-        _mm_prefetch(ahead + 64, _MM_HINT_T1);
-        _mm_prefetch(ahead + 128, _MM_HINT_T1);
-        _mm_prefetch(ahead + 192, _MM_HINT_T1);
-        ahead += 256;
-      }
-      finish_rows(call, pending, rows_per_step);
+    const std::uint16_t* from = a + row * call.k_padded + step * kTileElements;
+    const std::uint16_t* b = call.w_bf16 + panel * tile_row + step * kTileElements;
+    if (step == 0)
+      clear_sums<MT, NT>();
+    else
+      load_sums<MT, NT>(sums, kBlock);
+    multiply<MT, NT>(from, from + tile_row, 64, kTileElements, b, b + tile_row, steps, [&] {
+      ahead.fetch();
+      finisher.run(call, vecs_per_step);
     });
-    finish_rows(call, pending, kBlock);
-    float* out = sums[current];
-    current ^= 1;
-    store_sums<MT, NT>(out, kBlock);
-    const i64 rows = row_end - row < 16 * MT ? row_end - row : 16 * MT;
-    pending = {out, row, panel * kBf16Panel, 0, rows, NT};
+    store_sums<MT, NT>(sums, kBlock);
   }
 
   template <int NT>
-  void columns(i64 row0, i64 row1, i64 panel) {
-    i64 row = row0;
-    for (; row + 16 < row1; row += kBlock) block<2, NT>(row, row1, panel);
-    if (row < row1) block<1, NT>(row, row1, panel);
+  void columns(i64 panel, float* sums) {
+    const i64 all = call.k_padded / kBf16KStep;
+    for (i64 step = 0; step < all; step += kStepsPerSlice) {
+      const i64 steps = all - step < kStepsPerSlice ? all - step : kStepsPerSlice;
+      i64 row = 0;
+      for (; row + 16 < rows; row += kBlock) block<2, NT>(row, panel, step, steps, sums + row * kBlock);
+      if (row < rows) block<1, NT>(row, panel, step, steps, sums + row * kBlock);
+    }
   }
 };
 
 void tiles_block(const LinearCall& call, i64 row0, i64 row1, i64 panel0, i64 panel1) {
-  alignas(64) float sums[2][kBlock * kBlock];
+  const i64 padded = (row1 - row0 + kBlock - 1) / kBlock * kBlock;
+  const i64 group_sums = kGroup * padded * kBlock;
+  auto* sums = static_cast<float*>(task_scratch(static_cast<std::size_t>(2 * group_sums * 4 + padded * call.k_padded * 2)));
+  auto* a = reinterpret_cast<std::uint16_t*>(sums + 2 * group_sums);
+  round_tiles(call, row0, row1, a);
   const Tiles tiles;
   const i64 steps = call.k_padded / kBf16KStep;
-  Walk walk{call, steps, (kBlock + steps - 1) / steps, {}, nullptr, nullptr, {sums[0], sums[1]}, 0};
+  Walk walk{call, a, row1 - row0, (2 * kBlock + steps - 1) / steps, {}, {}};
   const i64 panel_bytes = kBf16Panel * call.k_padded * 2;
-  const i64 last_panel = (call.n + kBf16Panel - 1) / kBf16Panel;
+  const char* weights = reinterpret_cast<const char*>(call.w_bf16);
   memory_fence();
-  for (i64 p = panel0; p < panel1; p += 2) {
-    const i64 ahead0 = p + 2 < last_panel ? p + 2 : last_panel;
-    const i64 ahead1 = p + 4 < last_panel ? p + 4 : last_panel;
-    const char* base = reinterpret_cast<const char*>(call.w_bf16);
-    walk.ahead = base + ahead0 * panel_bytes;
-    walk.ahead_end = base + ahead1 * panel_bytes;
-    if (p + 1 < panel1)
-      walk.columns<2>(row0, row1, p);
-    else
-      walk.columns<1>(row0, row1, p);
+  for (i64 group = panel0; group < panel1; group += 2 * kGroup) {
+    const i64 end = group + 2 * kGroup < panel1 ? group + 2 * kGroup : panel1;
+    for (i64 p = group; p < end; p += 2) {
+      const i64 from = p + 2 < panel1 ? p + 2 : panel1;
+      const i64 to = p + 4 < panel1 ? p + 4 : panel1;
+      walk.ahead = {weights + from * panel_bytes, weights + to * panel_bytes};
+      float* out = sums + (p - group) / 2 * padded * kBlock;
+      if (p + 1 < panel1)
+        walk.columns<2>(p, out);
+      else
+        walk.columns<1>(p, out);
+    }
+    walk.finisher.run(call, padded * 2 * kBlock);
+    walk.finisher = {sums, padded, group * kBf16Panel, end - group, row0, row0, row1, 0};
+    sums += (group - panel0) / (2 * kGroup) % 2 == 0 ? group_sums : -group_sums;
   }
-  finish_rows(call, walk.pending, kBlock);
+  walk.finisher.run(call, padded * 2 * kBlock);
 }
 
 }  // namespace

@@ -6,6 +6,6 @@
 namespace seatrial {
 
 LinearKernels linear_avx512() { return {kPanel, linear_f32_block, linear_bf16_block, false, nullptr}; }
-RoundKernels round_avx512() { return {round_to_f32, round_to_bits, round_to_tiles}; }
+RoundKernels round_avx512() { return {round_to_f32, round_to_bits}; }
 
 }  // namespace seatrial

@@ -85,15 +85,5 @@ void round_to_bits(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::
     round_row(x + r * ldx, k, k_padded, [&](i64 i, Vec value) { value.store_bf16(out + r * k_padded + i); });
 }
 
-void round_to_tiles(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::uint16_t* out) {
-  const i64 padded_rows = (rows + 15) / 16 * 16;
-  for (i64 r = 0; r < padded_rows; ++r) {
-    std::uint16_t* tiles = out + (r / 16) * 16 * k_padded + (r % 16) * 32;
-    const i64 valid = r < rows ? k : 0;
-    const float* row = r < rows ? x + r * ldx : x;
-    round_row(row, valid, k_padded, [&](i64 i, Vec value) { value.store_bf16(tiles + (i / 32) * 512 + i % 32); });
-  }
-}
-
 }  // namespace
 }  // namespace seatrial

@@ -12,6 +12,7 @@ namespace seatrial {
 namespace {
 
 constexpr i64 kRowBytes = i64{1400} << 10;  // of one block of rows: most of an L2, some left for panels
+constexpr i64 kTileRowBytes = i64{600} << 10;  // the same for the tile kernel, whose sums need room too
 constexpr i64 kTilesFrom = 9;               // rows from which the tile unit beats the memory-bound kernel
 constexpr double kTaskFlops = 1e8;          // some tens of microseconds
 constexpr i64 kTaskBytes = i64{1} << 20;    // of weights, when there are few rows
@@ -38,6 +39,17 @@ Blocking choose(const PackedLinear& packed, i64 m, i64 row_bytes, i64 row_multip
   return {rows, panels};
 }
 
+// The tile kernel rounds the rows of its task first, so tasks are all panels of some rows where there are
+// rows enough, and two per thread, since a core may be busy with something else.
+Blocking choose_tiles(const PackedLinear& packed, i64 m) {
+  const i64 fit = std::max<i64>(64, kTileRowBytes / (packed.k_padded * 2) / 32 * 32);
+  const i64 tasks = i64{2} * thread_count();
+  const i64 even = std::max<i64>(64, ceil_div(ceil_div(m, tasks), 32) * 32);
+  const i64 rows = std::min({fit, even, m});
+  const i64 ranges = ceil_div(tasks, ceil_div(m, rows));
+  return {rows, std::max<i64>(8, ceil_div(ceil_div(packed.panels(), ranges), 8) * 8)};
+}
+
 void run_blocks(const LinearCall& call, LinearBlock block, Blocking size, i64 panels) {
   const i64 ranges = ceil_div(panels, size.panels);
   const i64 row_blocks = ceil_div(call.m, size.rows);
@@ -48,10 +60,10 @@ void run_blocks(const LinearCall& call, LinearBlock block, Blocking size, i64 pa
   });
 }
 
-// Rounds x into scratch, a few rows per task; `out_row` is the elements of a rounded row.
+// Rounds x into scratch, a few rows per task.
 template <typename Out, typename Round>
-Out* rounded(const LinearCall& call, i64 padded_rows, i64 rows_per_task, const Round& round) {
-  auto* out = static_cast<Out*>(call_scratch(static_cast<std::size_t>(padded_rows * call.k_padded) * sizeof(Out)));
+Out* rounded(const LinearCall& call, i64 rows_per_task, const Round& round) {
+  auto* out = static_cast<Out*>(call_scratch(static_cast<std::size_t>(call.m * call.k_padded) * sizeof(Out)));
   parallel_for(ceil_div(call.m, rows_per_task), [&](i64 task) {
     const i64 row = task * rows_per_task;
     const i64 rows = std::min(rows_per_task, call.m - row);
@@ -86,13 +98,12 @@ void run_linear(const PackedLinear& packed, const float* x, i64 ldx, i64 m, bool
   call.w_bf16 = static_cast<const std::uint16_t*>(packed.weights.data());
   const i64 rows_per_task = std::max<i64>(16, (i64{65536} / packed.k_padded) / 16 * 16);
   if (kernels.bf16_tiles != nullptr && m >= kTilesFrom) {
-    call.a_bits = rounded<std::uint16_t>(call, ceil_div(m, 16) * 16, rows_per_task, table.round.to_tiles);
-    run_blocks(call, kernels.bf16_tiles, choose(packed, m, packed.k_padded * 2, 32), packed.panels());
+    run_blocks(call, kernels.bf16_tiles, choose_tiles(packed, m), packed.panels());
   } else if (kernels.bf16_takes_bits) {
-    call.a_bits = rounded<std::uint16_t>(call, m, rows_per_task, table.round.to_bits);
+    call.a_bits = rounded<std::uint16_t>(call, rows_per_task, table.round.to_bits);
     run_blocks(call, kernels.bf16, choose(packed, m, packed.k_padded * 2, 8), packed.panels());
   } else {
-    call.a_f32 = rounded<float>(call, m, rows_per_task, table.round.to_f32);
+    call.a_f32 = rounded<float>(call, rows_per_task, table.round.to_f32);
     run_blocks(call, kernels.bf16, choose(packed, m, packed.k_padded * 4, 8), packed.panels());
   }
 }

@@ -89,7 +89,8 @@ ResultPool& results() {
 void* grow(Buffer& buffer, std::size_t bytes) {
   if (buffer.bytes() < bytes) {
     buffer = Buffer();  // free first: the old content is not needed
-    buffer = Buffer(round_up(bytes + bytes / 4, 4096));
+    const std::size_t roomy = bytes + bytes / 4;
+    buffer = Buffer(round_up(roomy, roomy > kHugePage / 8 ? kHugePage : 4096));
   }
   return buffer.data();
 }

@@ -23,13 +23,17 @@ namespace {
   return Vec::scale(p, n);
 }
 
-// x / (1 + e^-x)
-[[gnu::always_inline]] inline Vec silu(Vec x) { return x / (Vec::set(1.0F) + exp(Vec::zero() - x)); }
+// x / (1 + e^-z); beyond |z| = 87 the factor is 1e-38, which is 0 to every user.
+[[gnu::always_inline]] inline Vec gated(Vec x, Vec minus_z) {
+  return Vec::quotient(x, Vec::set(1.0F) + exp(Vec::min(Vec::set(87.0F), minus_z)));
+}
+
+[[gnu::always_inline]] inline Vec silu(Vec x) { return gated(x, Vec::zero() - x); }
 
 // 0.5 x (1 + tanh(u)) = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
 [[gnu::always_inline]] inline Vec gelu_tanh(Vec x) {
   const Vec cubic = Vec::fma(x * x, Vec::set(-2.0F * 0.79788456F * 0.044715F), Vec::set(-2.0F * 0.79788456F));
-  return x / (Vec::set(1.0F) + exp(x * cubic));
+  return gated(x, x * cubic);
 }
 
 }  // namespace

@@ -31,6 +31,8 @@ struct Vec {
     return r;
   }
   void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+  // Past the caches where the set can; p aligned to the vector.
+  void stream(float* p) const { std::memcpy(p, &v, sizeof v); }
   void store_n(float* p, i64 n) const {
     for (i64 i = 0; i < n; ++i) p[i] = v[i];
   }
@@ -39,6 +41,8 @@ struct Vec {
   friend Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
   friend Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
   friend Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  // a / b for b in [1, 1e38], to 3e-7.
+  static Vec quotient(Vec a, Vec b) { return a / b; }
   // Of two values, the second when either is NaN (as on x86).
   static Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
   static Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }

@@ -30,7 +30,7 @@ struct LinearCall {
   const float* w_f32;           // panels [ceil(n/panel)][k][panel]
   const std::uint16_t* w_bf16;  // panels [ceil(n/16)][k_padded/2][16][2]
   const float* a_f32;           // bf16 only: x rounded, widened again, [m, k_padded]
-  const std::uint16_t* a_bits;  // bf16 only: x rounded, [m, k_padded] or AMX tiles [m/16][k_padded/32][16][32]
+  const std::uint16_t* a_bits;  // bf16 only: x rounded, [m, k_padded]
   const float* bias;            // padded with zeros to whole panels
   const float* residual;        // [m, n] or null
   float* y;                     // [m, n]
@@ -44,15 +44,13 @@ struct LinearKernels {
   LinearBlock f32;   // rows x panels of the product, finished with bias, activation, residual
   LinearBlock bf16;  // the same from bf16 panels
   bool bf16_takes_bits;  // bf16 reads a_bits (rows), else a_f32
-  LinearBlock bf16_tiles;  // matrix unit; reads a_bits as tiles; null without one
+  LinearBlock bf16_tiles;  // matrix unit, rounds x itself; null without one
 };
 
 // Rounds `rows` rows of `x` to bfloat16, nearest even, and pads each to `k_padded` with zeros.
 struct RoundKernels {
   void (*to_f32)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, float* out);
   void (*to_bits)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::uint16_t* out);
-  // Rows in tiles [16][32]; rows beyond `rows` in the last tile are zero.
-  void (*to_tiles)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::uint16_t* out);
 };
 
 // ---- attention ------------------------------------------------------------------------------------------

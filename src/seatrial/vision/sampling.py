@@ -55,7 +55,7 @@ def choose(scores: Array, seen: list[int], decoding: Decoding, random: np.random
 
 
 def penalised(scores: Array, seen: list[int], penalty: float) -> Array:
-    """Return `scores` [vocabulary] with those of `seen` ids divided (positive) or multiplied (negative) by `penalty`."""
+    """Return `scores` [vocabulary] with those of `seen` ids divided (if positive) or multiplied by `penalty`."""
     if penalty == 1.0:
         return scores
     ids = np.unique(np.asarray(seen, np.int64))
