@@ -86,9 +86,7 @@ def linear_rows(ops: Ops, seconds: float, precision: Precision) -> Iterator[Row]
         for activation in (None, "gelu_tanh") if "fc1" in what else (None,):
             took = best(lambda: ops.linear(x, packed, activation=activation), seconds)  # noqa: B023
             case = f"{m}x{k}->{n} {what}{' +gelu' if activation else ''}"
-            yield Row(
-                ops.instruction_set, "linear", case, precision, took * 1e3, 2e-9 * m * k * n / took, "GFLOP/s"
-            )
+            yield Row(ops.instruction_set, "linear", case, precision, took * 1e3, 2e-9 * m * k * n / took, "GFLOP/s")
 
 
 def decode_rows(ops: Ops, seconds: float, precision: Precision) -> Iterator[Row]:
@@ -145,13 +143,9 @@ def measure(names: list[str], seconds: float) -> Iterator[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument(
-        "--ops", default=",".join(selection.available()), help="implementations, comma separated"
-    )
+    parser.add_argument("--ops", default=",".join(selection.available()), help="implementations, comma separated")
     parser.add_argument("--seconds", type=float, default=0.4, help="per row")
     arguments = parser.parse_args()
     rows = []
@@ -167,9 +161,7 @@ def main() -> None:
             "machine": platform.processor() or platform.machine(),
             **selection.describe(),
         }
-        arguments.json.write_text(
-            json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, indent=1)
-        )
+        arguments.json.write_text(json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, indent=1))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,9 @@ void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* data) 
       _mm512_i32scatter_epi32(tile, rows, load_bits(k, s * 32, width), 4);
     }
   }
-  alignas(64) static constexpr std::uint16_t kPairs[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  alignas(64) static constexpr std::uint16_t kPairs[32] = {
+      0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i pairs = _mm512_load_si512(kPairs);
   for (i64 t = key0; t < end; t += 2) {
     const float* even = row_of(c.v, b, t < c.T ? t : 0, g);

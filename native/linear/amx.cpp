@@ -3,8 +3,8 @@
 // A task owns some rows.  It rounds them into tiles once (they then stay in L2) and lets the panels stream
 // through: a slice of two panels (kStepsPerSlice steps of K) stays in L1 while all rows run over it, and sums
 // wait in scratch between slices.  The tile unit needs 64 cycles for a step of four products; bias, activation
-// and store of the previous group of columns are spread over these steps.  A group is 128 columns, since
-// memory takes 512 bytes of a row much faster than 128.
+// and store of the previous group of columns are spread over these steps.  A group is 64 columns, since
+// memory takes 256 bytes of a row faster than 128.
 #include "seatrial/kernels.h"
 #include "seatrial/memory.h"
 #include "simd/vec_avx512.h"
@@ -16,8 +16,8 @@ namespace seatrial {
 namespace {
 
 constexpr i64 kBlock = 32;         // rows and columns of a block of sums
-constexpr i64 kStepsPerSlice = 8;  // 16 KiB of weights; measured best of 8, 12, 16
-constexpr i64 kGroup = 4;          // blocks of columns that are finished together
+constexpr i64 kStepsPerSlice = 8;  // 16 KiB of weights; measured best of 8, 12, 24
+constexpr i64 kGroup = 2;          // blocks of columns that are finished together
 
 // Rows as tiles [rows/16][k_padded/32][16][32], zeros outside.  The conversion flushes numbers below 1.2e-38,
 // as the tile unit itself does.
@@ -112,7 +112,8 @@ struct Walk {
 void tiles_block(const LinearCall& call, i64 row0, i64 row1, i64 panel0, i64 panel1) {
   const i64 padded = (row1 - row0 + kBlock - 1) / kBlock * kBlock;
   const i64 group_sums = kGroup * padded * kBlock;
-  auto* sums = static_cast<float*>(task_scratch(static_cast<std::size_t>(2 * group_sums * 4 + padded * call.k_padded * 2)));
+  const i64 bytes = 2 * group_sums * 4 + padded * call.k_padded * 2;
+  auto* sums = static_cast<float*>(task_scratch(static_cast<std::size_t>(bytes)));
   auto* a = reinterpret_cast<std::uint16_t*>(sums + 2 * group_sums);
   round_tiles(call, row0, row1, a);
   const Tiles tiles;

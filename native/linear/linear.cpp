@@ -12,7 +12,7 @@ namespace seatrial {
 namespace {
 
 constexpr i64 kRowBytes = i64{1400} << 10;  // of one block of rows: most of an L2, some left for panels
-constexpr i64 kTileRowBytes = i64{600} << 10;  // the same for the tile kernel, whose sums need room too
+constexpr i64 kTileRowBytes = i64{700} << 10;  // the same for the tile kernel, whose sums need room too
 constexpr i64 kTilesFrom = 9;               // rows from which the tile unit beats the memory-bound kernel
 constexpr double kTaskFlops = 1e8;          // some tens of microseconds
 constexpr i64 kTaskBytes = i64{1} << 20;    // of weights, when there are few rows

@@ -25,7 +25,7 @@ void* allocate(std::size_t bytes) {
   void* data = std::aligned_alloc(alignment, round_up(bytes == 0 ? 1 : bytes, alignment));
   if (data == nullptr) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
-  if (huge) madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);  // a wish; failure is harmless
+  if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // a wish; failure is harmless
 #endif
   return data;
 }

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,12 +38,24 @@ def test_a_file_in_the_way_is_an_error_in_one_sentence(tmp_path: Path) -> None:
         paths.private_folder(tmp_path / "taken" / "folder")
 
 
-def test_full_disk_is_reported_and_leaves_nothing() -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("this system has no /dev/full")
-    with pytest.raises(OSError, match="No space left"), full.open("wb", buffering=0) as stream:
-        stream.write(b"x")  # proves that the device refuses as a full disk does
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_full_disk_is_one_sentence_and_leaves_nothing(tiny_disk: Path) -> None:
+    (tiny_disk / "file").write_bytes(b"old")
+    with pytest.raises(StorageError, match="No space left"), paths.atomic_write(tiny_disk / "file") as stream:
+        stream.write(b"x" * 1_000_000)
+    assert (tiny_disk / "file").read_bytes() == b"old"
+    assert [entry.name for entry in tiny_disk.iterdir()] == ["file"]
 
 
 def test_cache_follows_the_home(private_home: Path) -> None:

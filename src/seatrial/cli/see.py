@@ -29,7 +29,7 @@ def see() -> None:
 @see.command(cls=JsonCommand)
 @click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
 @model_option
-@click.option("--precision", help="auto, f32 or bf16 (default: [see] precision).")
+@click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Default: [see] precision.")
 @decoding_options
 @reading_options
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
@@ -121,8 +121,9 @@ def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
     """
     from seatrial import vision
 
-    report = (lambda _line: None) if options["as_json"] else (lambda line: click.echo(line, err=True))
-    folder: Path = vision.pull(hub_id, revision=revision, report=report)
+    quiet = options["as_json"]
+    report = (lambda _line: None) if quiet else (lambda line: click.echo(line, err=True))
+    folder: Path = vision.pull(hub_id, revision=revision, report=report, bars=not quiet)
     if not options["as_json"]:
         click.echo(f"{folder}")
     return {"model": hub_id, "folder": str(folder)}

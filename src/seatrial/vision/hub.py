@@ -14,6 +14,8 @@ from seatrial.errors import HubError, MissingExtraError, ModelError
 BUNDLED = "pico"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILES = ["*.json", "*.safetensors", "*.jinja", "README.md", "LICENSE*"]
+_NETWORK_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "hf_xet")
+"""Their errors share no base class; the hub's client passes them through."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -39,8 +41,16 @@ def pulled_folder(hub_id: str) -> Path:
     return paths.home() / "models" / hub_id.replace("/", "--")
 
 
-def pull(hub_id: str, *, revision: str = "main", report: Callable[[str], None] = lambda _line: None) -> Path:
+def pull(
+    hub_id: str,
+    *,
+    revision: str = "main",
+    report: Callable[[str], None] = lambda _line: None,
+    bars: bool = False,
+) -> Path:
     """Fetch a model from the Hugging Face hub into Seatrial's home; returns its folder.
+
+    `report` is told each step; `bars` draws progress bars on stderr.
 
     Interrupted downloads go on where they stopped; every large file is checked against the hub's
     SHA-256.  Raises HubError in one sentence when the hub cannot be reached, refuses, or a file is
@@ -53,17 +63,20 @@ def pull(hub_id: str, *, revision: str = "main", report: Callable[[str], None] =
         )
     try:
         import huggingface_hub as hf
+        from huggingface_hub import errors
+        from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
     except ModuleNotFoundError as problem:
         raise MissingExtraError("huggingface_hub", "vision") from problem
     folder = pulled_folder(hub_id)
     paths.private_folder(folder)
+    (enable_progress_bars if bars else disable_progress_bars)()
     try:
         info = hf.HfApi().model_info(hub_id, revision=revision, files_metadata=True)
         report(f"{hub_id} at {str(info.sha)[:12]}")
         hf.snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=_FILES)
-    except hf.errors.RepositoryNotFoundError as problem:
+    except errors.RepositoryNotFoundError as problem:
         raise HubError(f"The hub has no public model {hub_id}.", hint="For a private one: set HF_TOKEN.") from problem
-    except hf.errors.RevisionNotFoundError as problem:
+    except errors.RevisionNotFoundError as problem:
         raise HubError(f"{hub_id} has no revision {revision}.") from problem
     except OSError as problem:
         if getattr(problem, "errno", None) == 28:
@@ -71,7 +84,9 @@ def pull(hub_id: str, *, revision: str = "main", report: Callable[[str], None] =
                 f"The disk filled up while fetching {hub_id}.", hint="Free some space and pull again."
             ) from problem
         raise _unreachable(hub_id, problem) from problem
-    except Exception as problem:  # the http library below has its own tree of network errors
+    except Exception as problem:
+        if type(problem).__module__.partition(".")[0] not in _NETWORK_LIBRARIES:
+            raise
         raise _unreachable(hub_id, problem) from problem
     for name, size, digest in _expected(info):
         report(f"checking {name}")

@@ -61,9 +61,7 @@ def test_unknown_model_type_names_the_supported(tmp_path: Path) -> None:
     assert "smolvlm, idefics3" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(
-    "place", ["chat_template.jinja", "chat_template", "processor_config", "tokenizer_config"]
-)
+@pytest.mark.parametrize("place", ["chat_template.jinja", "chat_template", "processor_config", "tokenizer_config"])
 def test_chat_template_in_any_place(tmp_path: Path, place: str) -> None:
     write(tmp_path, PUBLISHED_256M, preprocessor_config=PROCESSOR)
     if place.endswith("jinja"):
@@ -74,9 +72,7 @@ def test_chat_template_in_any_place(tmp_path: Path, place: str) -> None:
 
 
 def test_named_templates(tmp_path: Path) -> None:
-    named = {
-        "chat_template": [{"name": "tools", "template": "no"}, {"name": "default", "template": TEMPLATE}]
-    }
+    named = {"chat_template": [{"name": "tools", "template": "no"}, {"name": "default", "template": TEMPLATE}]}
     write(tmp_path, PUBLISHED_256M, preprocessor_config=PROCESSOR, tokenizer_config=named)
     assert load_config(tmp_path).chat_template == TEMPLATE
 

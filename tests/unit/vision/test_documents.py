@@ -49,9 +49,7 @@ def test_all_pages_at_a_resolution() -> None:
 @pytest.mark.parametrize(("text", "chosen"), [("2", [1]), ("1-2", [0, 1]), ("3,1", [2, 0]), ("2-", [1, 2])])
 def test_page_ranges(text: str, chosen: list[int]) -> None:
     pages, all_pages = load(pdf(), pages=text), load(pdf())
-    same = [
-        np.array_equal(np.asarray(a), np.asarray(all_pages[i])) for a, i in zip(pages, chosen, strict=True)
-    ]
+    same = [np.array_equal(np.asarray(a), np.asarray(all_pages[i])) for a, i in zip(pages, chosen, strict=True)]
     assert all(same)
 
 
@@ -78,11 +76,7 @@ def test_encrypted() -> None:
     # The standard security handler with a user password; only the marker matters to the reader.
     locked = blank_pdf(1).replace(
         b"/Root 1 0 R",
-        b"/Root 1 0 R /Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O ("
-        + b"a" * 32
-        + b") /U ("
-        + b"b" * 32
-        + b") >>"
+        b"/Root 1 0 R /Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O (" + b"a" * 32 + b") /U (" + b"b" * 32 + b") >>"
         b" /ID [(1234567890123456) (1234567890123456)]",
     )
     with pytest.raises(DocumentError, match="is encrypted"):

@@ -114,9 +114,7 @@ def test_too_long_a_prompt_is_refused_with_numbers(small: Model) -> None:
     original = processor.config
     processor.config = replace(config, text=replace(config.text, max_positions=64))
     try:
-        with pytest.raises(
-            ContextOverflowError, match=r"has 1\d\d tokens \(13 tiles\); the model's context holds 64"
-        ):
+        with pytest.raises(ContextOverflowError, match=r"has 1\d\d tokens \(13 tiles\); the model's context holds 64"):
             Engine(small).ask(picture(40, 30), "What?")
     finally:
         processor.config = original

@@ -20,9 +20,7 @@ SEAM_TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module", params=available())
 def loaded(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> dict[str, Model]:
-    return {
-        name: load_model(folder, "f32", ops=select(request.param)) for name, folder in checkpoints.items()
-    }
+    return {name: load_model(folder, "f32", ops=select(request.param)) for name, folder in checkpoints.items()}
 
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)

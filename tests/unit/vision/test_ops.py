@@ -128,9 +128,7 @@ def test_rounding_to_bfloat16_is_bit_exact(native: Any) -> None:
     lower = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, 0x1234, 0xABCD], np.uint32)
     x = (upper[:, None] | lower).view(np.float32).reshape(-1, 64)
     level = _native.LEVELS.index(native.instruction_set)
-    np.testing.assert_array_equal(
-        _native.round_bf16(level, x).view(np.uint32), round_to_bf16(x).view(np.uint32)
-    )
+    np.testing.assert_array_equal(_native.round_bf16(level, x).view(np.uint32), round_to_bf16(x).view(np.uint32))
 
 
 def test_rounding_inside_linear_is_bit_exact(ops: Ops) -> None:
@@ -255,9 +253,7 @@ def test_norms(ops: Ops) -> None:
             if c > 1:  # one value has no variance: only noise is left
                 centred = x64 - x64.mean(-1, keepdims=True)
                 norm = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * weight + bias
-                assert_within(
-                    ops.layer_norm(x, weight, bias, 1e-6), norm, 5e-6 * (1 + np.abs(norm)), ("layer", m, c)
-                )
+                assert_within(ops.layer_norm(x, weight, bias, 1e-6), norm, 5e-6 * (1 + np.abs(norm)), ("layer", m, c))
 
 
 def test_silu_mul(ops: Ops) -> None:

@@ -17,9 +17,7 @@ needs_native = pytest.mark.skipif(not NATIVE, reason="the extension is not built
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=60)
 
 
 def test_the_reference_is_always_available_and_last() -> None:
@@ -51,9 +49,7 @@ def test_describe_says_what_runs() -> None:
     facts = ops.describe()
     assert facts["available"] == ops.available()
     assert facts["implementation"] in ("native", "reference")
-    assert len(facts["available"]) - 1 + len(facts["attempts"]) >= (
-        len(ops.INSTRUCTION_SETS) if NATIVE else 1
-    )
+    assert len(facts["available"]) - 1 + len(facts["attempts"]) >= (len(ops.INSTRUCTION_SETS) if NATIVE else 1)
 
 
 @pytest.mark.parametrize("name", ops.available())

@@ -105,9 +105,7 @@ def test_all_pages_of_a_tiff() -> None:
     pages = [picture(40, 30, seed) for seed in range(3)]
     content = saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     loaded = load(content)
-    assert [np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(loaded, pages, strict=True)] == [
-        True
-    ] * 3
+    assert [np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(loaded, pages, strict=True)] == [True] * 3
     with pytest.raises(PictureError, match="3 pages"):
         load(content, max_pages=2)
 

@@ -68,9 +68,7 @@ def test_openai_urls(small: Model, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     data = "data:image/png;base64," + base64.b64encode(content).decode()
     prompts = [
-        small.processor.chat(
-            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
-        )
+        small.processor.chat([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
         for url in (data, (tmp_path / "a.png").as_uri(), str(tmp_path / "a.png"))
     ]
     assert prompts[0].ids == prompts[1].ids == prompts[2].ids
@@ -150,9 +148,7 @@ def test_missing_tokenizer(checkpoints: dict[str, Path], tmp_path: Path) -> None
         ("{{ ''.__class__.__mro__ }}", "fails"),
     ],
 )
-def test_templates_that_do_not_fit(
-    checkpoints: dict[str, Path], tmp_path: Path, template: str, complaint: str
-) -> None:
+def test_templates_that_do_not_fit(checkpoints: dict[str, Path], tmp_path: Path, template: str, complaint: str) -> None:
     folder = shutil.copytree(checkpoints["odd"], tmp_path / "a")
     (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(ModelError, match=complaint):

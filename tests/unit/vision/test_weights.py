@@ -132,9 +132,7 @@ def test_index_must_stay_in_its_folder(tmp_path: Path) -> None:
 
 
 def test_missing_shard(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"a": "gone.safetensors"}})
-    )
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "gone.safetensors"}}))
     with pytest.raises(WeightsError, match=r"gone\.safetensors cannot be opened"):
         load_weights(tmp_path)
 
