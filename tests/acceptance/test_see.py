@@ -159,6 +159,15 @@ def test_interrupt_is_exit_code_130(model: Path) -> None:
     assert errors.decode().strip() == "error: Interrupted."
 
 
+@pytest.mark.parametrize("package", ["numpy", "av", "tokenizers"])
+def test_missing_extra_names_the_command(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from seatrial.cli import main; main(['see', 'ask', 'x'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"needs the Python package '{package}'" in done.stderr
+    assert "pip install 'seatrial[vision]'" in done.stderr
+
+
 def test_answers_stream(model: Path) -> None:
     """The first word comes while the model is still working, not at the end."""
     with start("see", "ask", "Go on", "--model", model, *ENDLESS) as process:

@@ -5,14 +5,19 @@ engine = vision.open("pico")
 print(engine.ask("receipt.jpg", "What is the total?").text)
 """
 
-from seatrial.vision.engine import Engine, Reply
-from seatrial.vision.engine import open_engine as open
-from seatrial.vision.hub import find as find_model
-from seatrial.vision.hub import pull
-from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
-from seatrial.vision.processor import Processor, Reading
-from seatrial.vision.prompt import Prompt
-from seatrial.vision.sampling import Decoding
+from seatrial.errors import MissingExtraError
+
+try:
+    from seatrial.vision.engine import Engine, Reply
+    from seatrial.vision.engine import open_engine as open
+    from seatrial.vision.hub import find as find_model
+    from seatrial.vision.hub import pull
+    from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
+    from seatrial.vision.processor import Processor, Reading
+    from seatrial.vision.prompt import Prompt
+    from seatrial.vision.sampling import Decoding
+except ModuleNotFoundError as problem:
+    raise MissingExtraError(str(problem.name).partition(".")[0], "vision") from problem
 
 __all__ = [
     "Decoding",

@@ -64,7 +64,7 @@ def pull(
     try:
         import huggingface_hub as hf
         from huggingface_hub import errors
-        from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars, enable_progress_bars  # type: ignore[attr-defined]
     except ModuleNotFoundError as problem:
         raise MissingExtraError("huggingface_hub", "vision") from problem
     folder = pulled_folder(hub_id)

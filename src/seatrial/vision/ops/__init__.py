@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 from functools import cache
@@ -28,6 +29,8 @@ def _native_levels() -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         from seatrial.vision.ops import _native, native  # noqa: F401  (native compares the ABI)
     except ImportError as error:
+        if importlib.util.find_spec(f"{__name__}._native") is None:
+            return (), ("native: not part of this installation; with a C++ compiler, reinstall seatrial",)
         return (), (f"native: {error}",)
     compiled, usable = _native.compiled_levels(), _native.available_levels()
     failures = [
