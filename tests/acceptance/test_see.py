@@ -62,6 +62,12 @@ def test_plain_output_is_the_answer_alone(run: Run, model: Path, photo: Path) ->
     assert "first token" not in done.stdout
 
 
+def test_standard_input_is_a_file(model: Path, photo: Path) -> None:
+    command = [Path(sys.executable).with_name("seatrial"), "see", "prompt", "-", "What?", "--model", model, "--json"]
+    done = subprocess.run(command, input=photo.read_bytes(), capture_output=True, check=True)
+    assert json.loads(done.stdout)["sizes"] == [[64, 48]]
+
+
 def test_prompt_shows_without_running(as_json: Any, run: Run, model: Path, photo: Path) -> None:
     shown = as_json("see", "prompt", photo, "What?", "--model", model)
     assert shown["prompt_tokens"] == len(shown["ids"])

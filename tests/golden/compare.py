@@ -125,3 +125,33 @@ def last_logits(model: Model, prompt: Prompt) -> np.ndarray:
     cache_ = KvCache(model.processor.config.text, len(x))
     hidden = decoder.forward(model.decoder, x, [(cache_, len(x))], model.ops)
     return decoder.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
+
+
+def main() -> None:
+    """Print, for each implementation of the operations, how far the whole suite is from the reference."""
+    import tempfile
+
+    from seatrial.vision.checkpoint import load_model
+    from seatrial.vision.ops import available, select
+    from tests.golden.cases import all_cases
+    from tests.golden.checkpoints import SHAPES, make_checkpoint
+
+    print(f"transformers {golden_facts()['transformers']}, float32; logits as a share of their range")
+    for name in available():
+        found = []
+        for shape in SHAPES:
+            with tempfile.TemporaryDirectory() as folder:
+                model = load_model(make_checkpoint(shape, Path(folder)), "f32", ops=select(name))
+                found += [compare(case, model) for case in all_cases() if case.checkpoint == shape.name]
+        tokens = sum(result.same_tokens for result in found)
+        exact = sum(r.same_text and r.same_ids and r.same_pixels and r.same_grids for r in found)
+        worst = max(result.logits for result in found)
+        seam = max(max(result.seams.values()) for result in found)
+        print(
+            f"{name:<10} {len(found)} cases: prompts and pixels equal in {exact}, greedy tokens equal in {tokens},"
+            f" largest logit difference {worst:.1e}, largest seam difference {seam:.1e}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ def see() -> None:
 def ask(
     files_and_question: tuple[str, ...], model: str | None, precision: str | None, **options: Any
 ) -> dict[str, Any]:
-    """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given.
+    """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given; - is standard input.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,12 +51,14 @@ reading_options = _all(
 )
 
 
-def split_question(words: tuple[str, ...]) -> tuple[list[str], str]:
-    """Return (files, question); the question is the last argument."""
+def split_question(words: tuple[str, ...]) -> tuple[list[str | bytes], str]:
+    """Return (files, question); the question is the last argument, a file called `-` is standard input."""
     *files, question = words
-    if Path(question).is_file():
+    if question == "-" or Path(question).is_file():
         raise click.UsageError(f"The question is missing: the last argument, {question}, is a file.")
-    return files, question
+    if files.count("-") > 1:
+        raise click.UsageError("Standard input (-) can be given once.")
+    return [sys.stdin.buffer.read() if file == "-" else file for file in files], question
 
 
 def reading_of(chosen: SeeSettings, options: dict[str, Any]) -> Reading:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_cache_equals_recomputing(name: str, checkpoints: dict[str, Path]) -> No
     parts = [x[:5], x[5:6], x[6:]]
     stepped = [decoder.forward(model.decoder, part, [(cache, len(part))], model.ops) for part in parts]
     assert np.abs(np.concatenate(stepped) - whole).max() < 1e-4
+
+
+def test_threads_may_share_an_engine(engine: Engine) -> None:
+    decoding = Decoding(max_new_tokens=12)
+    questions = [f"Question {number}?" for number in range(8)]
+    alone = [engine.ask(picture(40, 30), question, decoding=decoding).tokens for question in questions]
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda q: engine.ask(picture(40, 30), q, decoding=decoding).tokens, questions)
+    assert list(together) == alone
 
 
 def test_stream_joins_to_the_answer(engine: Engine) -> None:
