@@ -64,6 +64,12 @@ class SeeSettings:
     max_pages: int = field(
         default=20, metadata={"about": "Most pages or frames taken from one document without naming a range."}
     )
+    feature_memory: int = field(
+        default=256 * 2**20, metadata={"about": "Bytes of tile features kept in memory; 0 keeps none."}
+    )
+    feature_disk: int = field(
+        default=2**30, metadata={"about": "Bytes of tile features kept in the cache folder; 0 keeps none."}
+    )
     pdf_dpi: int = field(
         default=150, metadata={"about": "Resolution at which PDF pages are rendered, in dots per inch."}
     )

@@ -121,7 +121,7 @@ def last_logits(model: Model, prompt: Prompt) -> np.ndarray:
     from seatrial.vision.generation import prompt_embeddings
     from seatrial.vision.kv import KvCache
 
-    x = prompt_embeddings(model, prompt)
+    x, _ = prompt_embeddings(model, prompt)
     cache_ = KvCache(model.processor.config.text, len(x))
     hidden = decoder.forward(model.decoder, x, [(cache_, len(x))], model.ops)
     return decoder.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from seatrial.cli.groups import JsonCommand
 from seatrial.cli.see_options import (
     decoding_of,
     decoding_options,
+    features_of,
     model_option,
     reading_of,
     reading_options,
@@ -32,6 +34,7 @@ def see() -> None:
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Default: [see] precision.")
 @decoding_options
 @reading_options
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep features of tiles.")
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
 def ask(
     files_and_question: tuple[str, ...], model: str | None, precision: str | None, **options: Any
@@ -52,7 +55,7 @@ def ask(
     processor = vision.Processor(vision.find_model(model or chosen.model), reading)
     prompt = processor.question(files, question, system=options["system"])  # bad files are told before the wait
     with progress.working("loading the model", quiet=options["as_json"]):
-        engine = vision.Engine.load(processor, precision or chosen.precision)
+        engine = vision.Engine.load(processor, precision or chosen.precision, features_of(chosen, options))
     reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
     if options["timings"]:
         print_timings(engine, reply)
@@ -127,3 +130,38 @@ def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
     if not options["as_json"]:
         click.echo(f"{folder}")
     return {"model": hub_id, "folder": str(folder)}
+
+
+@see.group()
+def cache() -> None:
+    """Features of tiles that were seen: a second question about a page needs no vision."""
+
+
+@cache.command("list", cls=JsonCommand)
+def list_(**options: Any) -> dict[str, Any]:
+    """Say how many tiles are kept and what they take.
+
+    \b
+    Example:
+      seatrial see cache list
+    """
+    use = features_of(settings.load().see, options).use()
+    if not options["as_json"]:
+        click.echo(f"{use.files:,} tiles, {use.bytes / 1e6:,.1f} MB in {use.folder}")
+    return asdict(use)
+
+
+@cache.command(cls=JsonCommand)
+@click.option("--keep", type=click.IntRange(min=0), default=0, show_default=True, help="Bytes to keep, newest first.")
+def prune(keep: int, **options: Any) -> dict[str, Any]:
+    """Remove kept tiles, the least recently used first.
+
+    \b
+    Examples:
+      seatrial see cache prune
+      seatrial see cache prune --keep 100000000 --json
+    """
+    removed = features_of(settings.load().see, options).prune(keep)
+    if not options["as_json"]:
+        click.echo(f"removed {removed.files:,} tiles, {removed.bytes / 1e6:,.1f} MB")
+    return asdict(removed)

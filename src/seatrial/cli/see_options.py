@@ -12,7 +12,7 @@ import click
 from seatrial.settings import SeeSettings
 
 if TYPE_CHECKING:
-    from seatrial.vision import Decoding, Reading
+    from seatrial.vision import Decoding, FeatureCache, Reading
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,6 +72,15 @@ def reading_of(chosen: SeeSettings, options: dict[str, Any]) -> Reading:
         pages=options["pages"],
         gif_as_video=options["gif_as_video"],
     )
+
+
+def features_of(chosen: SeeSettings, options: dict[str, Any]) -> FeatureCache:
+    """Return where features of tiles are kept."""
+    from seatrial.vision import FeatureCache
+
+    if options.get("no_cache"):
+        return FeatureCache(memory_limit=0, disk_limit=0)
+    return FeatureCache(memory_limit=chosen.feature_memory, disk_limit=chosen.feature_disk)
 
 
 def decoding_of(chosen: SeeSettings, options: dict[str, Any]) -> Decoding:

@@ -16,7 +16,8 @@ def print_timings(engine: Engine, reply: Reply) -> None:
     times, model = reply.timings, engine.model
     rate = f"{times.decode_tokens_per_second:.1f} tokens/s" if times.decode else "no further tokens"
     click.echo(
-        f"load {model.load_seconds:.2f} s · vision {times.vision:.2f} s ({reply.tiles} tiles) · prefill"
+        f"load {model.load_seconds:.2f} s · vision {times.vision:.2f} s ({reply.tiles} tiles,"
+        f" {reply.cached_tiles} known) · prefill"
         f" {times.prefill:.2f} s ({reply.prompt_tokens} tokens) · first token {times.first_token:.2f} s ·"
         f" {len(reply.tokens)} tokens, {rate} · {model.precision} on {model.ops.instruction_set}",
         err=True,

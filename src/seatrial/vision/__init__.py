@@ -10,6 +10,7 @@ from seatrial.errors import MissingExtraError
 try:
     from seatrial.vision.engine import Engine, Reply
     from seatrial.vision.engine import open_engine as open
+    from seatrial.vision.features import CacheUse, FeatureCache
     from seatrial.vision.hub import find as find_model
     from seatrial.vision.hub import pull
     from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
@@ -20,8 +21,10 @@ except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "vision") from problem
 
 __all__ = [
+    "CacheUse",
     "Decoding",
     "Engine",
+    "FeatureCache",
     "ModelSummary",
     "Processor",
     "Prompt",

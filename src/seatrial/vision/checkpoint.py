@@ -9,9 +9,11 @@ from typing import Literal
 
 from seatrial.errors import SettingError
 from seatrial.vision.decoder import Decoder, load_decoder
+from seatrial.vision.features import FeatureCache
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
 from seatrial.vision.processor import Processor
+from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
 from seatrial.vision.weights import load_weights
 
@@ -21,7 +23,11 @@ _FAST_BF16 = ("amx", "avx512")
 
 @dataclass(frozen=True)
 class Model:
-    """Everything needed to answer; `load_seconds` is how long reading and packing took."""
+    """Everything needed to answer.
+
+    `features` keeps tiles that were seen, under `fingerprint`: the tower's weights, the precision and
+    the instruction set (empty when nothing is kept); `load_seconds` is how long reading and packing took.
+    """
 
     processor: Processor
     tower: Tower
@@ -29,11 +35,20 @@ class Model:
     ops: Ops
     precision: Precision
     eos_ids: frozenset[int]
+    fingerprint: str
+    features: FeatureCache
     load_seconds: float
 
 
-def load_model(source: Path | Processor, precision: str = "auto", ops: Ops | None = None) -> Model:
+def load_model(
+    source: Path | Processor,
+    precision: str = "auto",
+    ops: Ops | None = None,
+    features: FeatureCache | None = None,
+) -> Model:
     """Read and pack the checkpoint in a folder, or the one a `Processor` was made from.
+
+    `features` keeps the features of tiles; none are kept without it.
 
     `precision` "auto" is bf16 where the processor multiplies it fast, else f32.  Raises ModelError and
     its children for a damaged checkpoint, SettingError for an unknown precision.
@@ -43,11 +58,22 @@ def load_model(source: Path | Processor, precision: str = "auto", ops: Ops | Non
     chosen = resolve_precision(precision, ops)
     processor = source if isinstance(source, Processor) else Processor(source)
     weights = load_weights(processor.folder)
+    features = features or FeatureCache(memory_limit=0, disk_limit=0)
     tower = load_tower(weights, processor.config, ops, chosen)
     decoder = load_decoder(weights, processor.config, ops, chosen)
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
-    return Model(processor, tower, decoder, ops, chosen, frozenset(eos), time.perf_counter() - began)
+    return Model(
+        processor=processor,
+        tower=tower,
+        decoder=decoder,
+        ops=ops,
+        precision=chosen,
+        eos_ids=frozenset(eos),
+        fingerprint="" if features.is_off else f"{weights.fingerprint(*TOWER)} {chosen} {ops.instruction_set}",
+        features=features,
+        load_seconds=time.perf_counter() - began,
+    )
 
 
 def resolve_precision(precision: str, ops: Ops) -> Precision:

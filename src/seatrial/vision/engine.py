@@ -9,6 +9,7 @@ from typing import Any
 
 from seatrial.vision import hub
 from seatrial.vision.checkpoint import Model, load_model
+from seatrial.vision.features import FeatureCache
 from seatrial.vision.generation import AnswerState, FinishReason, Timings, generate
 from seatrial.vision.pictures import Source
 from seatrial.vision.processor import Processor, Reading
@@ -22,7 +23,8 @@ class Reply:
     """An answer.
 
     `tokens` are the ids made, the end token included; `grids` (rows, cols) per picture, (0, 0) for one
-    tile, (frames, 1) for a clip; `tiles` how many the tower saw; `logprobs` natural logarithms per
+    tile, (frames, 1) for a clip; `tiles` how many the prompt holds, `cached_tiles` how many of them cost no
+    vision (seen before, or twice in this prompt); `logprobs` natural logarithms per
     token, when asked for; `finish_reason` is "stop" or "length".
     """
 
@@ -33,6 +35,7 @@ class Reply:
     tiles: int
     finish_reason: FinishReason
     timings: Timings
+    cached_tiles: int = 0
     logprobs: list[float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,9 +50,14 @@ class Engine:
         self.model = model
 
     @classmethod
-    def load(cls, processor: Processor, precision: str = "auto") -> Engine:
-        """Load the weights that belong to `processor`; ModelError and its children when they are damaged."""
-        return cls(load_model(processor, precision))
+    def load(cls, processor: Processor, precision: str = "auto", features: FeatureCache | None = None) -> Engine:
+        """Load the weights that belong to `processor`; ModelError and its children when they are damaged.
+
+        `features` keeps what the tower saw; without it 256 MiB are kept in memory and nothing on disk.
+        """
+        return cls(
+            load_model(processor, precision, features=features or FeatureCache(memory_limit=1 << 28, disk_limit=0))
+        )
 
     def ask(
         self,
@@ -112,13 +120,20 @@ def reply_of(state: AnswerState) -> Reply:
         tiles=len(state.prompt.tiles),
         finish_reason=state.finish_reason,
         timings=state.timings,
+        cached_tiles=state.cached_tiles,
         logprobs=state.logprobs or None,
     )
 
 
-def open_engine(name: str | Path = "pico", *, precision: str = "auto", reading: Reading | None = None) -> Engine:
-    """Load a model: `pico` (bundled), a folder, or a hub id that was pulled.
+def open_engine(
+    name: str | Path = "pico",
+    *,
+    precision: str = "auto",
+    reading: Reading | None = None,
+    features: FeatureCache | None = None,
+) -> Engine:
+    """Load a model: `pico` (bundled), a folder, or a hub id that was pulled; `features` as in `Engine.load`.
 
     Raises ModelError and its children when it is missing or damaged.
     """
-    return Engine.load(Processor(hub.find(name), reading), precision)
+    return Engine.load(Processor(hub.find(name), reading), precision, features)

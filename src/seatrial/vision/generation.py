@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seatrial.errors import ComputeError, ContextOverflowError
 from seatrial.vision import decoder as text_tower
@@ -42,6 +43,7 @@ class AnswerState:
     random: np.random.Generator
     text: StopAwareText
     limit: int
+    cached_tiles: int = 0
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -120,14 +122,28 @@ def generate(
 
 def prompt_embeddings(
     model: Model, prompt: Prompt, observe: Observe | None = None, progress: Progress | None = None
-) -> Array:
-    """Return the embeddings [S, C] of a prompt with its picture tokens in place."""
+) -> tuple[Array, int]:
+    """Return the embeddings [S, C] of a prompt, picture tokens in place, and how many tiles were not computed."""
     x_SC = text_tower.embed(model.decoder, prompt.ids)
+    cached = 0
     if len(prompt.tiles):
-        features = picture_tower.encode_tiles(model.tower, prompt.tiles, model.ops, observe, progress)
+        features, cached = picture_features(model, prompt, observe, progress)
         places = np.asarray(prompt.ids) == model.processor.config.image_token_id
         x_SC[places] = features.reshape(-1, features.shape[-1])
-    return x_SC
+    return x_SC, cached
+
+
+def picture_features(
+    model: Model, prompt: Prompt, observe: Observe | None = None, progress: Progress | None = None
+) -> tuple[Array, int]:
+    """Return picture tokens [N, T, hidden] of a prompt's tiles, and how many tiles were not computed."""
+
+    def compute(tiles: NDArray[np.uint8]) -> Array:
+        return picture_tower.encode_tiles(model.tower, tiles, model.ops, observe, progress)
+
+    if observe:  # someone wants to see every seam
+        return compute(prompt.tiles), 0
+    return model.features.encode(prompt.tiles, model.fingerprint, compute)
 
 
 def _start(model: Model, prompt: Prompt, index: int, decoding: Decoding) -> AnswerState:
@@ -154,7 +170,7 @@ def _start(model: Model, prompt: Prompt, index: int, decoding: Decoding) -> Answ
 
 def _prefill(model: Model, sequence: AnswerState, observe: Observe | None, progress: Progress | None) -> Array:
     began = time.perf_counter()
-    x_SC = prompt_embeddings(model, sequence.prompt, observe, progress)
+    x_SC, sequence.cached_tiles = prompt_embeddings(model, sequence.prompt, observe, progress)
     seen = time.perf_counter()
     hidden = text_tower.forward(model.decoder, x_SC, [(sequence.cache, len(x_SC))], model.ops, observe)
     scores: Array = text_tower.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]

@@ -19,6 +19,9 @@ from seatrial.vision.ops.reference import as_f32
 from seatrial.vision.pictures import normalise
 from seatrial.vision.weights import Weights
 
+TENSORS = ("model.vision_model.", "model.connector.")
+"""How the names of the tower's and connector's tensors begin."""
+
 Observe = Callable[[str, Array], None]
 """Called with (name, value) at each seam; for comparison with the reference."""
 

@@ -7,6 +7,7 @@ header {name: {dtype, shape, data_offsets}}, then the data.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -50,6 +51,15 @@ class Weights:
     def __init__(self, tensors: Mapping[str, StoredTensor], folder: Path) -> None:
         self._tensors = tensors
         self.folder = folder
+
+    def fingerprint(self, *prefixes: str) -> str:
+        """Return the SHA-256 of every tensor whose name begins with one of `prefixes`: names, shapes, bytes."""
+        digest = hashlib.sha256()
+        for name in sorted(name for name in self._tensors if name.startswith(prefixes)):
+            tensor = self._tensors[name]
+            digest.update(f"{name} {tensor.dtype} {tensor.data.shape}\n".encode())
+            digest.update(tensor.data.data)
+        return digest.hexdigest()
 
     def names(self) -> Iterator[str]:
         """Yield the stored names in file order."""

@@ -41,7 +41,7 @@ def test_batch_equals_one_by_one(engine: Engine) -> None:
 def test_cache_equals_recomputing(name: str, checkpoints: dict[str, Path]) -> None:
     model = load_model(checkpoints["like-2.2b"], "f32", ops=select(name))
     prompt = model.processor.question([], "Count the boats in the yard")
-    x = prompt_embeddings(model, prompt)
+    x, _ = prompt_embeddings(model, prompt)
     whole = decoder.forward(model.decoder, x, [(KvCache(model.decoder.config, len(x)), len(x))], model.ops)
     cache = KvCache(model.decoder.config, len(x))
     parts = [x[:5], x[5:6], x[6:]]
