@@ -14,6 +14,7 @@ try:
     from seatrial.vision.hub import find as find_model
     from seatrial.vision.hub import pull
     from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
+    from seatrial.vision.prefixes import PrefixCache
     from seatrial.vision.processor import Processor, Reading
     from seatrial.vision.prompt import Prompt
     from seatrial.vision.sampling import Decoding
@@ -26,6 +27,7 @@ __all__ = [
     "Engine",
     "FeatureCache",
     "ModelSummary",
+    "PrefixCache",
     "Processor",
     "Prompt",
     "Reading",

@@ -12,6 +12,7 @@ from seatrial.vision.decoder import Decoder, load_decoder
 from seatrial.vision.features import FeatureCache
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
+from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor
 from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
@@ -26,7 +27,8 @@ class Model:
     """Everything needed to answer.
 
     `features` keeps tiles that were seen, under `fingerprint`: the tower's weights, the precision and
-    the instruction set (empty when nothing is kept); `load_seconds` is how long reading and packing took.
+    the instruction set (empty when nothing is kept); `prefixes` keeps keys and values of prompts seen
+    lately; `load_seconds` is how long reading and packing took.
     """
 
     processor: Processor
@@ -37,6 +39,7 @@ class Model:
     eos_ids: frozenset[int]
     fingerprint: str
     features: FeatureCache
+    prefixes: PrefixCache
     load_seconds: float
 
 
@@ -45,10 +48,11 @@ def load_model(
     precision: str = "auto",
     ops: Ops | None = None,
     features: FeatureCache | None = None,
+    prefixes: PrefixCache | None = None,
 ) -> Model:
     """Read and pack the checkpoint in a folder, or the one a `Processor` was made from.
 
-    `features` keeps the features of tiles; none are kept without it.
+    `features` keeps the features of tiles, `prefixes` keys and values; none are kept without them.
 
     `precision` "auto" is bf16 where the processor multiplies it fast, else f32.  Raises ModelError and
     its children for a damaged checkpoint, SettingError for an unknown precision.
@@ -72,6 +76,7 @@ def load_model(
         eos_ids=frozenset(eos),
         fingerprint="" if features.is_off else f"{weights.fingerprint(*TOWER)} {chosen} {ops.instruction_set}",
         features=features,
+        prefixes=prefixes or PrefixCache(0),
         load_seconds=time.perf_counter() - began,
     )
 

@@ -12,6 +12,7 @@ from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.features import FeatureCache
 from seatrial.vision.generation import AnswerState, FinishReason, Timings, generate
 from seatrial.vision.pictures import Source
+from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor, Reading
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding
@@ -24,7 +25,8 @@ class Reply:
 
     `tokens` are the ids made, the end token included; `grids` (rows, cols) per picture, (0, 0) for one
     tile, (frames, 1) for a clip; `tiles` how many the prompt holds, `cached_tiles` how many of them cost no
-    vision (seen before, or twice in this prompt); `logprobs` natural logarithms per
+    vision (seen before, or twice in this prompt); `cached_tokens` how many positions of the prompt were
+    taken from an earlier one that began the same; `logprobs` natural logarithms per
     token, when asked for; `finish_reason` is "stop" or "length".
     """
 
@@ -36,6 +38,7 @@ class Reply:
     finish_reason: FinishReason
     timings: Timings
     cached_tiles: int = 0
+    cached_tokens: int = 0
     logprobs: list[float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,14 +53,21 @@ class Engine:
         self.model = model
 
     @classmethod
-    def load(cls, processor: Processor, precision: str = "auto", features: FeatureCache | None = None) -> Engine:
+    def load(
+        cls,
+        processor: Processor,
+        precision: str = "auto",
+        features: FeatureCache | None = None,
+        prefixes: PrefixCache | None = None,
+    ) -> Engine:
         """Load the weights that belong to `processor`; ModelError and its children when they are damaged.
 
-        `features` keeps what the tower saw; without it 256 MiB are kept in memory and nothing on disk.
+        `features` keeps what the tower saw (default: 256 MiB in memory, nothing on disk), `prefixes` keys
+        and values of prompts (default: 512 MiB).
         """
-        return cls(
-            load_model(processor, precision, features=features or FeatureCache(memory_limit=1 << 28, disk_limit=0))
-        )
+        features = features or FeatureCache(memory_limit=1 << 28, disk_limit=0)
+        prefixes = prefixes or PrefixCache(memory_limit=1 << 29)
+        return cls(load_model(processor, precision, features=features, prefixes=prefixes))
 
     def ask(
         self,
@@ -87,6 +97,15 @@ class Engine:
     def chat(self, messages: Sequence[Mapping[str, Any]], *, decoding: Decoding | None = None) -> Reply:
         """Answer OpenAI-style `messages`; see `Processor.chat` for the parts they may have."""
         return self.answer([self.model.processor.chat(messages)], decoding)[0]
+
+    def ask_many(
+        self, sources: Source | Sequence[Source], questions: Sequence[str], *, decoding: Decoding | None = None
+    ) -> list[Reply]:
+        """Answer several `questions` about the same `sources`: they are read and looked at once.
+
+        The answers are made as one batch and are those that `ask` would give one by one.
+        """
+        return self.answer(self.model.processor.questions(sources, questions), decoding)
 
     def answer(self, prompts: Sequence[Prompt], decoding: Decoding | None = None) -> list[Reply]:
         """Answer several prepared prompts as one batch; the replies are in their order."""
@@ -121,6 +140,7 @@ def reply_of(state: AnswerState) -> Reply:
         finish_reason=state.finish_reason,
         timings=state.timings,
         cached_tiles=state.cached_tiles,
+        cached_tokens=state.cached_tokens,
         logprobs=state.logprobs or None,
     )
 
@@ -131,9 +151,10 @@ def open_engine(
     precision: str = "auto",
     reading: Reading | None = None,
     features: FeatureCache | None = None,
+    prefixes: PrefixCache | None = None,
 ) -> Engine:
-    """Load a model: `pico` (bundled), a folder, or a hub id that was pulled; `features` as in `Engine.load`.
+    """Load a model: `pico` (bundled), a folder, or a hub id that was pulled; the caches as in `Engine.load`.
 
     Raises ModelError and its children when it is missing or damaged.
     """
-    return Engine.load(Processor(hub.find(name), reading), precision, features)
+    return Engine.load(Processor(hub.find(name), reading), precision, features, prefixes)

@@ -16,6 +16,7 @@ from seatrial.vision import tower as picture_tower
 from seatrial.vision.checkpoint import Model
 from seatrial.vision.kv import KvCache
 from seatrial.vision.ops.protocol import Array
+from seatrial.vision.prefixes import Signature, signature_of
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding, choose, log_probability
 from seatrial.vision.tower import Observe, Progress
@@ -44,6 +45,8 @@ class AnswerState:
     text: StopAwareText
     limit: int
     cached_tiles: int = 0
+    cached_tokens: int = 0
+    signature: Signature | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -104,46 +107,78 @@ def generate(
     Raises ContextOverflowError before anything is computed, ComputeError when scores are not numbers.
     """
     sequences = [_start(model, prompt, index, decoding) for index, prompt in enumerate(prompts)]
-    for index, sequence in enumerate(sequences):
-        scores = _prefill(model, sequence, observe, progress)
-        yield index, _accept(model, sequence, scores, decoding), sequence
-    while active := [(i, s) for i, s in enumerate(sequences) if s.finish_reason is None]:
-        began = time.perf_counter()
-        x = text_tower.embed(model.decoder, [sequence.tokens[-1] for _, sequence in active])
-        hidden = text_tower.forward(model.decoder, x, [(s.cache, 1) for _, s in active], model.ops)
-        scores = text_tower.logits(model.decoder, hidden, model.ops)
-        pieces = [_accept(model, sequence, row, decoding) for (_, sequence), row in zip(active, scores, strict=True)]
-        spent = time.perf_counter() - began
-        for (index, sequence), piece in zip(active, pieces, strict=True):
-            sequence.timings.decode += spent
-            sequence.timings.decode_tokens_per_second = (len(sequence.tokens) - 1) / sequence.timings.decode
-            yield index, piece, sequence
+    try:
+        for index, sequence in enumerate(sequences):
+            scores = _prefill(model, sequence, observe, progress)
+            yield index, _accept(model, sequence, scores, decoding), sequence
+        while active := [(i, s) for i, s in enumerate(sequences) if s.finish_reason is None]:
+            pieces = _step(model, [sequence for _, sequence in active], decoding)
+            for (index, sequence), piece in zip(active, pieces, strict=True):
+                yield index, piece, sequence
+    finally:  # also when the reader stopped listening: a next turn may go on from here
+        for sequence in sequences:
+            _keep(model, sequence)
+
+
+def _step(model: Model, active: Sequence[AnswerState], decoding: Decoding) -> list[str]:
+    """Make one token of every sequence; return what each may show."""
+    began = time.perf_counter()
+    x = text_tower.embed(model.decoder, [sequence.tokens[-1] for sequence in active])
+    hidden = text_tower.forward(model.decoder, x, [(sequence.cache, 1) for sequence in active], model.ops)
+    scores = text_tower.logits(model.decoder, hidden, model.ops)
+    pieces = [_accept(model, sequence, row, decoding) for sequence, row in zip(active, scores, strict=True)]
+    spent = time.perf_counter() - began
+    for sequence in active:
+        sequence.timings.decode += spent
+        sequence.timings.decode_tokens_per_second = (len(sequence.tokens) - 1) / sequence.timings.decode
+    return pieces
+
+
+def _keep(model: Model, sequence: AnswerState) -> None:
+    """Let later prompts that begin like this one, answer included, use its keys and values."""
+    if sequence.signature is not None and sequence.cache.length:
+        whole = np.concatenate([sequence.signature, np.asarray(sequence.tokens, np.int64)])
+        model.prefixes.keep(whole[: sequence.cache.length], sequence.cache)
 
 
 def prompt_embeddings(
-    model: Model, prompt: Prompt, observe: Observe | None = None, progress: Progress | None = None
+    model: Model,
+    prompt: Prompt,
+    start: int = 0,
+    observe: Observe | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Array, int]:
-    """Return the embeddings [S, C] of a prompt, picture tokens in place, and how many tiles were not computed."""
-    x_SC = text_tower.embed(model.decoder, prompt.ids)
-    cached = 0
-    if len(prompt.tiles):
-        features, cached = picture_features(model, prompt, observe, progress)
-        places = np.asarray(prompt.ids) == model.processor.config.image_token_id
-        x_SC[places] = features.reshape(-1, features.shape[-1])
-    return x_SC, cached
+    """Return the embeddings [S - start, C] of a prompt from position `start`, picture tokens in place.
+
+    Also returns how many of its tiles were not computed.
+    """
+    config = model.processor.config
+    x_SC = text_tower.embed(model.decoder, prompt.ids[start:])
+    is_picture = np.asarray(prompt.ids) == config.image_token_id
+    before = int(is_picture[:start].sum())
+    skipped = before // config.tokens_per_tile
+    if skipped == len(prompt.tiles):
+        return x_SC, skipped
+    features, known = picture_features(model, prompt.tiles[skipped:], observe, progress)
+    rows = features.reshape(-1, features.shape[-1])
+    x_SC[is_picture[start:]] = rows[before - skipped * config.tokens_per_tile :]
+    return x_SC, skipped + known
 
 
 def picture_features(
-    model: Model, prompt: Prompt, observe: Observe | None = None, progress: Progress | None = None
+    model: Model,
+    tiles: NDArray[np.uint8],
+    observe: Observe | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Array, int]:
-    """Return picture tokens [N, T, hidden] of a prompt's tiles, and how many tiles were not computed."""
+    """Return picture tokens [N, T, hidden] of `tiles` [N, side, side, 3], and how many were not computed."""
 
-    def compute(tiles: NDArray[np.uint8]) -> Array:
-        return picture_tower.encode_tiles(model.tower, tiles, model.ops, observe, progress)
+    def compute(missing: NDArray[np.uint8]) -> Array:
+        return picture_tower.encode_tiles(model.tower, missing, model.ops, observe, progress)
 
     if observe:  # someone wants to see every seam
-        return compute(prompt.tiles), 0
-    return model.features.encode(prompt.tiles, model.fingerprint, compute)
+        return compute(tiles), 0
+    return model.features.encode(tiles, model.fingerprint, compute)
 
 
 def _start(model: Model, prompt: Prompt, index: int, decoding: Decoding) -> AnswerState:
@@ -170,12 +205,17 @@ def _start(model: Model, prompt: Prompt, index: int, decoding: Decoding) -> Answ
 
 def _prefill(model: Model, sequence: AnswerState, observe: Observe | None, progress: Progress | None) -> Array:
     began = time.perf_counter()
-    x_SC, sequence.cached_tiles = prompt_embeddings(model, sequence.prompt, observe, progress)
+    config = model.processor.config
+    if model.prefixes.memory_limit and not observe:
+        sequence.signature = signature_of(sequence.prompt, config.image_token_id, config.tokens_per_tile)
+        sequence.cached_tokens = model.prefixes.start(sequence.signature, sequence.cache)
+    x_SC, sequence.cached_tiles = prompt_embeddings(model, sequence.prompt, sequence.cached_tokens, observe, progress)
     seen = time.perf_counter()
     hidden = text_tower.forward(model.decoder, x_SC, [(sequence.cache, len(x_SC))], model.ops, observe)
     scores: Array = text_tower.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
     done = time.perf_counter()
     sequence.timings = Timings(vision=seen - began, prefill=done - seen, first_token=done - began)
+    _keep(model, sequence)  # the next prompt of this batch may begin the same
     return scores
 
 

@@ -36,6 +36,12 @@ class KvCache:
         """Count `positions` more as filled."""
         self.length += positions
 
+    def copy_from(self, other: KvCache, positions: int) -> None:
+        """Fill the empty cache with the first `positions` of `other`."""
+        self._keys[:, :positions] = other._keys[:, :positions]
+        self._values[:, :positions] = other._values[:, :positions]
+        self.length = positions
+
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""

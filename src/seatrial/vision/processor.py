@@ -49,10 +49,19 @@ class Processor:
 
     def question(self, sources: Source | Sequence[Source], question: str, *, system: str | None = None) -> Prompt:
         """Return the prompt of one question after the media of `sources`, in their order."""
+        return self.questions(sources, [question], system=system)[0]
+
+    def questions(
+        self, sources: Source | Sequence[Source], questions: Sequence[str], *, system: str | None = None
+    ) -> list[Prompt]:
+        """Return a prompt for each of `questions` about the same `sources`, which are read once."""
         given: Sequence[Source] = [sources] if isinstance(sources, _SINGLE) else sources
         parts: list[Part] = [part for source in given for part in self.parts(source)]
         first = [Message("system", (system,))] if system else []
-        return build_prompt([*first, Message("user", (*parts, question))], self.config, self.tokenizer)
+        return [
+            build_prompt([*first, Message("user", (*parts, question))], self.config, self.tokenizer)
+            for question in questions
+        ]
 
     def chat(self, messages: Sequence[Mapping[str, Any]]) -> Prompt:
         """Return the prompt of OpenAI-style messages: {"role", "content": text or list of parts}.
