@@ -37,8 +37,8 @@ def seatrial_worker(folder: str, tokens: int, precision: str) -> None:
     from seatrial import vision
 
     size = tuple(json.loads(sys.stdin.readline()))
-    nothing_kept = {"features": vision.FeatureCache(memory_limit=0, disk_limit=0), "prefixes": vision.PrefixCache(0)}
-    engine = vision.open(folder, precision=precision, **nothing_kept)
+    nothing = vision.FeatureCache(memory_limit=0, disk_limit=0)
+    engine = vision.open(folder, precision=precision, features=nothing, prefixes=vision.PrefixCache(0))
     noise = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     prompt = engine.model.processor.question(Image.fromarray(noise), "What is the total?")
     np.savez(Path(folder) / "prompt.npz", ids=prompt.ids, tiles=prompt.tiles)
