@@ -9,10 +9,13 @@ from seatrial.vision.ops.protocol import Array
 
 
 class KvCache:
-    """Room for `capacity` positions; `length` are filled.  Arrays [layers, capacity, G, D] float32."""
+    """Room for `capacity` positions; `length` are filled.
+
+    Arrays [layers, G, capacity, D] float32: what one head reads lies in one piece.
+    """
 
     def __init__(self, config: TextConfig, capacity: int) -> None:
-        shape = (config.layers, capacity, config.kv_heads, config.head_dim)
+        shape = (config.layers, config.kv_heads, capacity, config.head_dim)
         self._keys = np.empty(shape, np.float32)
         self._values = np.empty(shape, np.float32)
         self.length = 0
@@ -20,7 +23,7 @@ class KvCache:
     @property
     def capacity(self) -> int:
         """Positions there is room for."""
-        return int(self._keys.shape[1])
+        return int(self._keys.shape[2])
 
     def extend(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
         """Write `keys`, `values` [S, G, D] of `layer` behind the filled part; return all of that layer's [T, G, D].
@@ -28,9 +31,9 @@ class KvCache:
         The filled part grows only by `advance`, once every layer has been written.
         """
         start, end = self.length, self.length + len(keys)
-        self._keys[layer, start:end] = keys
-        self._values[layer, start:end] = values
-        return self._keys[layer, :end], self._values[layer, :end]
+        self._keys[layer, :, start:end] = keys.transpose(1, 0, 2)
+        self._values[layer, :, start:end] = values.transpose(1, 0, 2)
+        return self._keys[layer, :, :end].transpose(1, 0, 2), self._values[layer, :, :end].transpose(1, 0, 2)
 
     def advance(self, positions: int) -> None:
         """Count `positions` more as filled."""
@@ -38,8 +41,8 @@ class KvCache:
 
     def copy_from(self, other: KvCache, positions: int) -> None:
         """Fill the empty cache with the first `positions` of `other`."""
-        self._keys[:, :positions] = other._keys[:, :positions]
-        self._values[:, :positions] = other._values[:, :positions]
+        self._keys[:, :, :positions] = other._keys[:, :, :positions]
+        self._values[:, :, :positions] = other._values[:, :, :positions]
         self.length = positions
 
     @property
