@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from seatrial.vision.ops import available
 from tests.acceptance.bad_inputs import BAD_FILES, BAD_MODELS
@@ -65,14 +66,24 @@ def test_plain_output_is_the_answer_alone(run: Run, model: Path, photo: Path) ->
 def test_standard_input_is_a_file(model: Path, photo: Path) -> None:
     command = [Path(sys.executable).with_name("seatrial"), "see", "prompt", "-", "What?", "--model", model, "--json"]
     done = subprocess.run(command, input=photo.read_bytes(), capture_output=True, check=True)
-    assert json.loads(done.stdout)["sizes"] == [[64, 48]]
+    assert json.loads(done.stdout)["media"][0]["size"] == [64, 48]
 
 
 def test_prompt_shows_without_running(as_json: Any, run: Run, model: Path, photo: Path) -> None:
     shown = as_json("see", "prompt", photo, "What?", "--model", model)
     assert shown["prompt_tokens"] == len(shown["ids"])
-    assert shown["sizes"] == [[64, 48]]
+    assert shown["media"] == [{"kind": "picture", "rows": 3, "cols": 4, "tiles": 13, "size": [64, 48]}]
     assert "<image>×4" in run("see", "prompt", photo, "What?", "--model", model).stdout
+
+
+def test_sheet_shows_every_tile(run: Run, model: Path, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.mp4").write_bytes(encoded(30))
+    done = run("see", "prompt", photo, "b.mp4", "What?", "--model", model, "--sheet", "tiles.png")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "tiles.png") as sheet:
+        assert sheet.size == (5 * 164 + 32, 3 * 164 + 164 + 48)
+    assert run("see", "prompt", "What?", "--model", model, "--sheet", "tiles.png").returncode == 2
+    assert run("see", "prompt", photo, "?", "--model", model, "--sheet", "no/tiles.png").returncode == 2
 
 
 def test_info(as_json: Any, run: Run, model: Path) -> None:

@@ -20,7 +20,7 @@ from seatrial.cli.see_options import (
     reading_options,
     split_question,
 )
-from seatrial.cli.see_text import print_info, print_prompt, print_timings
+from seatrial.cli.see_text import print_info, print_prompt, print_timings, write_sheet
 
 
 @click.group()
@@ -88,12 +88,15 @@ def info(model: str, **options: Any) -> dict[str, Any]:
 @click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
 @model_option
 @reading_options
-def prompt(files_and_question: tuple[str, ...], model: str | None, **options: Any) -> dict[str, Any]:
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of all tiles to this file.")
+def prompt(
+    files_and_question: tuple[str, ...], model: str | None, sheet: Path | None, **options: Any
+) -> dict[str, Any]:
     """Show the expanded prompt and the tiles of each picture, without running the model.
 
     \b
     Examples:
-      seatrial see prompt receipt.jpg "What is the total?"
+      seatrial see prompt receipt.jpg "What is the total?" --sheet tiles.png
       seatrial see prompt --model ./SmolVLM2-256M-Video-Instruct a.png b.png "What differs?" --json
     """
     from seatrial import vision
@@ -102,11 +105,19 @@ def prompt(files_and_question: tuple[str, ...], model: str | None, **options: An
     chosen = settings.load().see
     processor = vision.Processor(vision.find_model(model or chosen.model), reading_of(chosen, options))
     expanded = processor.question(files, question, system=options["system"])
+    if sheet:
+        write_sheet(expanded, sheet)
     if not options["as_json"]:
         print_prompt(expanded, processor)
-    return {"text": expanded.text, "ids": expanded.ids, "prompt_tokens": len(expanded.ids),
-            "grids": expanded.grids, "sizes": expanded.sizes, "tiles": len(expanded.tiles),
-            "tile": processor.config.picture.tile}  # fmt: skip
+    return {
+        "text": expanded.text,
+        "ids": expanded.ids,
+        "prompt_tokens": len(expanded.ids),
+        "grids": expanded.grids,
+        "media": [asdict(medium) for medium in expanded.media],
+        "tiles": len(expanded.tiles),
+        "tile": processor.config.picture.tile,
+    }
 
 
 @see.command(cls=JsonCommand)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -28,9 +29,13 @@ def print_prompt(prompt: Prompt, processor: Processor) -> None:
     """Print the prompt with runs of picture tokens counted, then the tiles."""
     click.echo(re.sub(r"(?:<image>)+", lambda run: f"<image>×{len(run.group()) // len('<image>')}", prompt.text))
     tile = processor.config.picture.tile
-    for number, ((width, height), (rows, cols)) in enumerate(zip(prompt.sizes, prompt.grids, strict=True), start=1):
-        grid = "one tile" if rows == 0 else f"{rows} × {cols} of {tile} × {tile} pixels"
-        click.echo(f"{number}: {width} × {height} pixels, {grid}", err=True)
+    for number, medium in enumerate(prompt.media, start=1):
+        width, height = medium.size
+        grid = "one tile" if medium.rows == 0 else f"{medium.rows} × {medium.cols} tiles and the whole"
+        grid = f"{medium.rows} frames" if medium.kind == "clip" else grid
+        click.echo(
+            f"{number}: {medium.kind}, {width} × {height} pixels, {grid} ({tile} × {tile} pixels each)", err=True
+        )
     context = processor.config.text.max_positions
     click.echo(f"{len(prompt.ids):,} of {context:,} tokens, {len(prompt.tiles)} tiles", err=True)
 
@@ -55,3 +60,17 @@ def print_info(summary: ModelSummary) -> None:
     ]  # fmt: skip
     for name, value in rows:
         click.echo(f"{name:<11} {value}")
+
+
+def write_sheet(prompt: Prompt, file: Path) -> None:
+    """Write the tiles of a prompt as a picture; the suffix of `file` chooses the format."""
+    from seatrial import vision
+
+    picture = vision.contact_sheet(prompt)
+    if picture is None:
+        raise click.UsageError("There are no pictures to show.")
+    try:
+        picture.save(file)
+    except (OSError, ValueError) as problem:
+        raise click.UsageError(f"{file} cannot be written: {problem}") from problem
+    click.echo(f"tiles: {file}", err=True)

@@ -18,6 +18,7 @@ try:
     from seatrial.vision.processor import Processor, Reading
     from seatrial.vision.prompt import Prompt
     from seatrial.vision.sampling import Decoding
+    from seatrial.vision.sheet import contact_sheet
 except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "vision") from problem
 
@@ -32,6 +33,7 @@ __all__ = [
     "Prompt",
     "Reading",
     "Reply",
+    "contact_sheet",
     "describe_operations",
     "find_model",
     "open",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import jinja2.ext
@@ -53,18 +53,36 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Medium:
+    """A picture or clip in a prompt: `tiles` of them, (rows, cols) of its grid, `size` (width, height) in pixels.
+
+    A picture in one tile has the grid (0, 0); a clip has (frames, 1).
+    """
+
+    kind: Literal["picture", "clip"]
+    rows: int
+    cols: int
+    tiles: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Prompt:
     """What enters the model.
 
     `ids` [S] with one image id per picture token; `tiles` [n, tile, tile, 3] uint8 in the order of
-    those ids; `grids` (rows, cols) per picture or (frames, 1) marked in `clips` by index.
+    those ids; `media` in the same order.
     """
 
     text: str
     ids: list[int]
     tiles: NDArray[np.uint8]
-    grids: list[tuple[int, int]]
-    sizes: list[tuple[int, int]] = field(default_factory=list)
+    media: list[Medium]
+
+    @property
+    def grids(self) -> list[tuple[int, int]]:
+        """(rows, cols) of each picture or clip."""
+        return [(medium.rows, medium.cols) for medium in self.media]
 
 
 def build_prompt(messages: Sequence[Message], config: ModelConfig, tokenizer: Tokenizer) -> Prompt:
@@ -86,9 +104,15 @@ def build_prompt(messages: Sequence[Message], config: ModelConfig, tokenizer: To
         text="".join(text for text, _ in pieces),
         ids=tokenizer.encode(pieces),
         tiles=np.concatenate([m.pixels for m in media]) if media else np.empty((0, side, side, 3), np.uint8),
-        grids=[(m.rows, m.cols) if isinstance(m, Tiles) else (len(m.pixels), 1) for m in media],
-        sizes=[m.size for m in media],
+        media=[_described(medium) for medium in media],
     )
+
+
+def _described(medium: Tiles | Clip) -> Medium:
+    count = len(medium.pixels)
+    if isinstance(medium, Clip):
+        return Medium("clip", count, 1, count, medium.size)
+    return Medium("picture", medium.rows, medium.cols, count, medium.size)
 
 
 def expand_picture(picture: Tiles, tokens_per_tile: int) -> str:
