@@ -27,6 +27,9 @@ def main() -> int:
     table = Table("file", "question", "answer", "tiles", "first token", "tokens/s", box=None)
     right = 0
     for entry in entries:
+        # A question about one page of a document says which.
+        pages = str(entry["page"]) if "page" in entry else None
+        model.processor.reading = vision.Reading(pages=pages)
         reply = engine.ask(HERE / entry["file"], entry["question"])
         is_right = reply.text == entry["answer"]
         right += is_right

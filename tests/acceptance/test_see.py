@@ -213,6 +213,7 @@ def test_doctor_names_a_forced_choice(as_json: Any) -> None:
 
 
 @pytest.mark.parametrize("entry", json.loads((EXAMPLES / "questions.json").read_text()), ids=lambda e: e["question"])
-def test_the_bundled_model_answers_about_the_examples(as_json: Any, entry: dict[str, str]) -> None:
-    answer = as_json("see", "ask", EXAMPLES / entry["file"], entry["question"])
+def test_the_bundled_model_answers_about_the_examples(as_json: Any, entry: dict[str, Any]) -> None:
+    pages = ["--pages", entry["page"]] if "page" in entry else []
+    answer = as_json("see", "ask", EXAMPLES / entry["file"], entry["question"], *pages)
     assert answer["text"] == entry["answer"]

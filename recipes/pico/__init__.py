@@ -1,0 +1,1 @@
+"""The recipe of the bundled model pico: rendered pages in, a reading SmolVLM checkpoint out."""
