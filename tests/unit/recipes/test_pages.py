@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
-pytest.importorskip("PIL", reason="Pillow is not installed")
-
-ROOT = Path(__file__).resolve().parents[3]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-fonts = importlib.import_module("recipes.pico.fonts")
-pages = importlib.import_module("recipes.pico.pages")
-pictures = importlib.import_module("recipes.pico.pictures")
-text = importlib.import_module("recipes.pico.text")
-questions = importlib.import_module("recipes.pico.questions")
+from recipes.pico import fonts, pages, pictures, questions, text
+from seatrial.vision.pictures import plan
 
 needs_fonts = pytest.mark.skipif(
     bool(fonts.missing()),
@@ -101,7 +88,8 @@ def test_every_wording_takes_what_is_asked_about() -> None:
     ],
 )
 def test_sizes_of_the_two_resizes(size: tuple[int, int], first: tuple[int, int], second: tuple[int, int]) -> None:
-    assert pictures.grid_size(*size) == (first, second)
+    sizes, _, _ = plan(*size, pictures.SPLIT)
+    assert sizes == [first, second]
 
 
 def test_prompt_text_of_a_split_picture() -> None:
