@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seatrial.errors import InputFileError, PictureError
 from seatrial.vision.config import PictureConfig
@@ -90,16 +90,26 @@ def load(source: Source, *, max_pixels: int, max_pages: int) -> list[Image.Image
         return [_from_array(source)]
     content, name = read_source(source)
     with _opened(content, name, max_pixels) as image:
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        if pages > max_pages:
-            raise PictureError(f"{name} has {pages} pages, more than {max_pages}.", hint="Raise [see] max_pages.")
-        if pages == 1:
+        if image.format != "TIFF":
             return [_upright(image, name)]
-        upright = []
-        for page in ImageSequence.Iterator(image):
-            _check_size(page, name, max_pixels)
-            upright.append(_upright(page, name))
-        return upright
+        return [_upright(page, name) for page in _pages(image, name, max_pixels, max_pages)]
+
+
+def _pages(image: Image.Image, name: str, max_pixels: int, max_pages: int) -> Iterator[Image.Image]:
+    """Yield the pages of a TIFF, each checked before it is decoded."""
+    try:
+        count = getattr(image, "n_frames", 1)
+    except Exception as problem:  # counting reads every page's header
+        raise PictureError(f"{name} is damaged: {_reason(problem)}.") from problem
+    if count > max_pages:
+        raise PictureError(f"{name} has {count} pages, more than {max_pages}.", hint="Raise [see] max_pages.")
+    for number in range(count):
+        try:
+            image.seek(number)
+        except Exception as problem:
+            raise PictureError(f"Page {number + 1} of {name} is damaged: {_reason(problem)}.") from problem
+        _check_size(image, name, max_pixels)
+        yield image
 
 
 def _from_array(pixels: NDArray[Any]) -> Image.Image:

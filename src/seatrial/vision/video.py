@@ -99,6 +99,8 @@ def load_clip(source: str | Path | bytes, config: PictureConfig, *, max_pixels: 
             if not container.streams.video:
                 raise VideoError(f"{name} has no video stream.")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise VideoError(f"{name} is encoded in a way that cannot be decoded here.")
             width, height = stream.codec_context.width, stream.codec_context.height
             if width * height > max_pixels:
                 raise VideoError(f"{name} has frames of {width} × {height} pixels, above the limit of {max_pixels:,}.")
@@ -114,7 +116,7 @@ def load_clip(source: str | Path | bytes, config: PictureConfig, *, max_pixels: 
             frames = list(_decode(container, timeline, indices))
     except av.FFmpegError as problem:
         raise VideoError(f"{name} is not a readable video: {problem.strerror}.") from problem
-    except (ValueError, ArithmeticError) as problem:  # damaged numbers inside an otherwise readable file
+    except (ValueError, ArithmeticError, LookupError) as problem:  # damaged numbers in an otherwise readable file
         raise VideoError(f"{name} is not a readable video: {problem}.") from problem
     if not frames:
         raise VideoError(f"{name} has no frame that can be decoded.")
