@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from seatrial.vision.config import ModelConfig, TextConfig
 from seatrial.vision.kv import KvCache
+from seatrial.vision.ops.bfloat16 import as_f32
 from seatrial.vision.ops.protocol import Array, Linear, Ops, Precision
-from seatrial.vision.ops.reference import as_f32
 from seatrial.vision.tower import Observe, stacked
 from seatrial.vision.weights import Weights
 

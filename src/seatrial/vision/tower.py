@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.vision.config import ModelConfig, PictureConfig, VisionConfig
+from seatrial.vision.ops.bfloat16 import as_f32
 from seatrial.vision.ops.protocol import Array, Linear, Ops, Precision
-from seatrial.vision.ops.reference import as_f32
 from seatrial.vision.pictures import normalise
 from seatrial.vision.weights import Weights
 
