@@ -27,8 +27,6 @@ KernelTable table_avx512() {
   if (cpu_features().avx512_bf16) {
     table.linear.bf16 = linear_avx512bf16();
     table.linear.bf16_takes_bits = true;
-    table.quantised.int4 = int4_avx512bf16();
-    table.quantised.int4_takes_bits = true;
   }
 #endif
 #ifdef SEATRIAL_HAVE_AVX512VNNI

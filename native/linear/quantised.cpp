@@ -1,47 +1,37 @@
 // How the int8 and int4 kernels are driven.
-#include <cstring>
-
 #include "linear/blocking.h"
 #include "linear/drivers.h"
 
 namespace seatrial {
 namespace {
 
-constexpr i64 kExpandFrom = 9;                      // rows from which int4 is turned into bf16 panels first
-constexpr i64 kExpandedBytes = i64{8} << 20;        // of those panels at a time: they should not leave the caches
-
-float widen(std::uint16_t bits) {
-  const std::uint32_t wide = static_cast<std::uint32_t>(bits) << 16;
-  float value = 0.0F;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-float widen(float value) { return value; }
+// Rows from which int4 is turned into bf16 panels first, without and with a matrix unit.
+constexpr i64 kExpandFrom = 9;
+constexpr i64 kExpandForTilesFrom = 5;
+// Bytes of those panels at a time: for a few rows they should stay in L2; for many, which each range rounds
+// anew, in the last level.
+constexpr i64 kFewExpandedBytes = i64{1} << 20;
+constexpr i64 kManyExpandedBytes = i64{8} << 20;
 
 // Sums of rounded rows over each group; eight chains, so that the compiler can use vectors.
-template <typename A>
-void sum_groups(const LinearCall& call, const A* a, float* sums) {
+void sum_groups(const LinearCall& call, const float* a, float* sums) {
   const i64 groups = call.m * (call.k / call.group);
   for (i64 g = 0; g < groups; ++g, a += call.group) {
     float chains[8] = {};
     for (i64 i = 0; i < call.group; i += 8)
-      for (i64 j = 0; j < 8; ++j) chains[j] += widen(a[i + j]);
+      for (i64 j = 0; j < 8; ++j) chains[j] += a[i + j];
     sums[g] = ((chains[0] + chains[4]) + (chains[1] + chains[5])) + ((chains[2] + chains[6]) + (chains[3] + chains[7]));
   }
 }
 
 // A few rows: codes are read once, straight from memory.
 void few_rows(const PackedLinear& packed, const KernelTable& table, LinearCall& call) {
-  const bool bits = table.quantised.int4_takes_bits;
   const std::size_t entered = entered_bytes(call);
   const std::size_t sums_bytes = static_cast<std::size_t>(call.m * (call.k / call.group)) * sizeof(float);
   auto* scratch = static_cast<char*>(call_scratch(entered + sums_bytes));
   auto* sums = reinterpret_cast<float*>(scratch + entered);
-  const i64 row_bytes = round_for_bf16(table, bits, call, scratch);
-  if (bits)
-    sum_groups(call, call.a_bits, sums);
-  else
-    sum_groups(call, call.a_f32, sums);
+  const i64 row_bytes = round_for_bf16(table, false, call, scratch);
+  sum_groups(call, call.a_f32, sums);
   call.a_sums = sums;
   run_blocks(call, table.quantised.int4, choose(packed, call.m, row_bytes, 8), packed.panels());
 }
@@ -51,7 +41,8 @@ void many_rows(const PackedLinear& packed, const KernelTable& table, LinearCall&
   const LinearKernels& kernels = table.linear;
   const bool tiles = kernels.bf16_tiles != nullptr;
   const i64 panel_bytes = call.k * kBf16Panel * 2;
-  const i64 most = std::min(packed.panels(), std::max<i64>(8, kExpandedBytes / panel_bytes / 8 * 8));
+  const i64 bytes = call.m < 64 ? kFewExpandedBytes : kManyExpandedBytes;
+  const i64 most = std::min(packed.panels(), std::max<i64>(8, bytes / panel_bytes / 8 * 8));
   const std::size_t entered = tiles ? 0 : entered_bytes(call);
   auto* scratch = static_cast<char*>(call_scratch(entered + static_cast<std::size_t>(most * panel_bytes)));
   auto* expanded = reinterpret_cast<std::uint16_t*>(scratch + entered);
@@ -95,7 +86,7 @@ void run_int4(const PackedLinear& packed, const KernelTable& table, LinearCall& 
   call.w_int4 = static_cast<const std::uint32_t*>(packed.weights.data());
   call.w_groups = static_cast<const std::uint16_t*>(packed.scales.data());
   call.group = packed.group;
-  if (call.m < kExpandFrom)
+  if (call.m < (table.linear.bf16_tiles != nullptr ? kExpandForTilesFrom : kExpandFrom))
     few_rows(packed, table, call);
   else
     many_rows(packed, table, call);

@@ -100,8 +100,12 @@ void int4_block(const LinearCall& call, i64 row0, i64 row1, i64 panel0, i64 pane
   for (i64 p = panel0; p < panel1; ++p)
     for (int c = 0; c < kVecsPerPanel; ++c) {
       i64 row = row0;
+      if constexpr (Vec::width == 16) {  // the sets with 32 registers
+        for (; row + 8 <= row1; row += 8) int4_rows<8, 1>(call, row, p, c);
+      }
       for (; row + 4 <= row1; row += 4) int4_rows<4, 1>(call, row, p, c);
-      for (; row < row1; ++row) int4_rows<1, 4>(call, row, p, c);
+      if (row + 2 <= row1) int4_rows<2, 2>(call, row, p, c), row += 2;
+      if (row < row1) int4_rows<1, 4>(call, row, p, c);
     }
 }
 

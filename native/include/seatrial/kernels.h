@@ -68,8 +68,7 @@ struct QuantisedKernels {
   // unsigned by signed (it then begins its sums with w_offset); zeros (128) from k to k_padded.
   void (*to_int8)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::int8_t* out, float* scales);
   LinearBlock int8_tiles;  // matrix unit, quantises x itself; null without one
-  LinearBlock int4;        // a few rows
-  bool int4_takes_bits;    // int4 reads a_bits, else a_f32
+  LinearBlock int4;        // a few rows, from a_f32 and a_sums
   // Panel `panel` as a bf16 panel [k/2][16][2], for many rows.
   void (*int4_to_bf16)(const LinearCall&, i64 panel, std::uint16_t* out);
 };
@@ -169,7 +168,6 @@ AttentionKernels attention_avx512();
 DecodeKernels decode_avx512();
 PointwiseKernels pointwise_avx512();
 LinearBlock linear_avx512bf16();
-LinearBlock int4_avx512bf16();
 void use_avx512vnni(QuantisedKernels& kernels);  // int8 and to_int8
 LinearBlock linear_amx();
 LinearBlock int8_amx();
