@@ -56,7 +56,7 @@ class Int4Weight:
     @property
     def group(self) -> int:
         """Neighbours that share a scale."""
-        return self.codes.shape[1] // self.scale.shape[1]
+        return int(self.codes.shape[1] // self.scale.shape[1])
 
     def dequantised(self) -> Array:
         """Return the weight [out, in]; every value is a bfloat16."""
@@ -152,7 +152,7 @@ def _search(w: Array) -> tuple[Array, Array]:
     low, high = np.minimum(w.min(axis=1), 0), np.maximum(w.max(axis=1), 0)
     span = high - low
     used = span >= NOTHING
-    top = _rung(np.where(used, span, np.float32(1)) / np.float32(15))
+    top = _rung(np.where(used, span, 1).astype(np.float32) / np.float32(15))
     middle = (low + high) * np.float32(0.5)
     scratch = np.empty_like(w)
 
@@ -184,7 +184,7 @@ def _search(w: Array) -> tuple[Array, Array]:
 
 def _levels(w: Array, scale: Array, zero: Array, out: Array | None = None) -> Array:
     """Return code - zero [G, group] as whole float32."""
-    levels = np.multiply(w, (np.float32(1) / scale)[:, None], out=out)
+    levels: Array = np.multiply(w, (np.float32(1) / scale)[:, None], out=out)
     np.rint(levels, out=levels)
     np.maximum(levels, -zero[:, None], out=levels)
     np.minimum(levels, np.float32(15) - zero[:, None], out=levels)
