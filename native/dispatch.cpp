@@ -43,6 +43,7 @@ KernelTable table_amx() {
   table.level = Level::amx;
   table.linear.bf16_tiles = linear_amx();
   table.quantised.int8_tiles = int8_amx();
+  table.quantised.int4_tiles = int4_amx();
   table.attention_bf16 = &attention;
   return table;
 }

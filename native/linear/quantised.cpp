@@ -5,9 +5,9 @@
 namespace seatrial {
 namespace {
 
-// Rows from which int4 is turned into bf16 panels first, without and with a matrix unit.
+// Rows from which int4 is turned into bf16 panels first, without and with a matrix unit (which takes 16 at a time).
 constexpr i64 kExpandFrom = 9;
-constexpr i64 kExpandForTilesFrom = 5;
+constexpr i64 kExpandForTilesFrom = 17;
 // Bytes of those panels at a time: for a few rows they should stay in L2; for many, which each range rounds
 // anew, in the last level.
 constexpr i64 kFewExpandedBytes = i64{1} << 20;
@@ -26,14 +26,17 @@ void sum_groups(const LinearCall& call, const float* a, float* sums) {
 
 // A few rows: codes are read once, straight from memory.
 void few_rows(const PackedLinear& packed, const KernelTable& table, LinearCall& call) {
+  const bool tiles = table.quantised.int4_tiles != nullptr;
   const std::size_t entered = entered_bytes(call);
   const std::size_t sums_bytes = static_cast<std::size_t>(call.m * (call.k / call.group)) * sizeof(float);
-  auto* scratch = static_cast<char*>(call_scratch(entered + sums_bytes));
-  auto* sums = reinterpret_cast<float*>(scratch + entered);
-  const i64 row_bytes = round_for_bf16(table, false, call, scratch);
+  auto* scratch = static_cast<char*>(call_scratch((tiles ? 2 : 1) * entered + sums_bytes));
+  i64 row_bytes = round_for_bf16(table, false, call, scratch);
+  if (tiles) row_bytes = round_for_bf16(table, true, call, scratch + entered);
+  auto* sums = reinterpret_cast<float*>(scratch + (tiles ? 2 : 1) * entered);
   sum_groups(call, call.a_f32, sums);
   call.a_sums = sums;
-  run_blocks(call, table.quantised.int4, choose(packed, call.m, row_bytes, 8), packed.panels());
+  const LinearBlock block = tiles ? table.quantised.int4_tiles : table.quantised.int4;
+  run_blocks(call, block, choose(packed, call.m, row_bytes, 16), packed.panels());
 }
 
 // Many rows: some panels at a time become bf16 panels in scratch, and the bf16 kernels multiply.

@@ -72,6 +72,7 @@ void int4_rows(const LinearCall& call, i64 row, i64 p, int c) {
 #pragma GCC unroll 4
       for (int chain = 0; chain < Chains; ++chain) part[r][chain] = Vec::zero();
     for (i64 i = 0; i < call.group; i += 8, codes += kBf16Panel, a += 8) {
+      __builtin_prefetch(codes + 512);
       const Codes eight = Codes::load(codes);
 #pragma GCC unroll 8
       for (int j = 0; j < 8; ++j) {

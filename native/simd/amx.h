@@ -20,16 +20,16 @@ enum class Product { bf16, int8 };
   else                                     \
     _tile_dpbf16ps(sums, a, b)
 
-// Sets all tiles to 16 x 64 bytes for the life of this object; tiles are given back at the end, since they
+// Sets all tiles to 16 x 64 bytes (sums and A to `rows` x 64) for the life of this object; tiles are given back at the end, since they
 // make every context switch dearer.
 class Tiles {
  public:
-  Tiles() {
+  explicit Tiles(int rows = 16) {
     alignas(64) std::uint8_t config[64] = {};
     config[0] = 1;
     for (int t = 0; t < 8; ++t) {
       config[16 + 2 * t] = 64;
-      config[48 + t] = 16;
+      config[48 + t] = static_cast<std::uint8_t>(t < 6 ? rows : 16);
     }
     __asm__ volatile("" : : "r"(config) : "memory");  // GCC's intrinsic claims to read eight bytes only
     _tile_loadconfig(config);

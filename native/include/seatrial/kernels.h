@@ -69,6 +69,7 @@ struct QuantisedKernels {
   void (*to_int8)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::int8_t* out, float* scales);
   LinearBlock int8_tiles;  // matrix unit, quantises x itself; null without one
   LinearBlock int4;        // a few rows, from a_f32 and a_sums
+  LinearBlock int4_tiles;  // the same from a_bits and a_sums; matrix unit, null without one
   // Panel `panel` as a bf16 panel [k/2][16][2], for many rows.
   void (*int4_to_bf16)(const LinearCall&, i64 panel, std::uint16_t* out);
 };
@@ -171,6 +172,7 @@ LinearBlock linear_avx512bf16();
 void use_avx512vnni(QuantisedKernels& kernels);  // int8 and to_int8
 LinearBlock linear_amx();
 LinearBlock int8_amx();
+LinearBlock int4_amx();
 AttentionKernels attention_amx();
 
 }  // namespace seatrial
