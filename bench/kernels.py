@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from seatrial.vision import ops as selection
-from seatrial.vision.ops.protocol import Array, Ops, Precision
+from seatrial.vision.ops.protocol import Array, AttentionPrecision, Ops, Precision
 
 LINEAR = [  # M, K, N, what
     (1024, 768, 3072, "256M tower fc1"),
@@ -29,7 +29,7 @@ LINEAR = [  # M, K, N, what
     (729, 1152, 4304, "2.2B tower fc1"),
     (1148, 576, 1536, "256M prefill gate"),
 ]
-DECODE = [(1, 2048, 8192), (4, 2048, 8192), (1, 576, 1536)]
+DECODE = [(1, 2048, 8192), (4, 2048, 8192), (8, 2048, 8192), (1, 576, 1536)]
 ATTENTION = [  # S, T, H, G, D, causal, what
     (1024, 1024, 12, 12, 64, False, "256M tower"),
     (729, 729, 16, 16, 72, False, "2.2B tower"),
@@ -37,12 +37,13 @@ ATTENTION = [  # S, T, H, G, D, causal, what
     (1, 1150, 9, 3, 64, True, "256M decode"),
 ]
 ROTATED_BYTES = 400_000_000
-PRECISIONS: tuple[Precision, ...] = ("f32", "bf16")
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8", "int4")
+ATTENTION_PRECISIONS: tuple[AttentionPrecision, ...] = ("f32", "bf16")
 
 
 @dataclass
 class Row:
-    """One measured line; `rate` in GFLOP/s or GB/s as `unit` says."""
+    """One measured line; `rate` in GFLOP/s, GOP/s (whole numbers) or GB/s of weights as `unit` says."""
 
     implementation: str
     family: str
@@ -86,23 +87,22 @@ def linear_rows(ops: Ops, seconds: float, precision: Precision) -> Iterator[Row]
         for activation in (None, "gelu_tanh") if "fc1" in what else (None,):
             took = best(lambda: ops.linear(x, packed, activation=activation), seconds)  # noqa: B023
             case = f"{m}x{k}->{n} {what}{' +gelu' if activation else ''}"
-            yield Row(ops.instruction_set, "linear", case, precision, took * 1e3, 2e-9 * m * k * n / took, "GFLOP/s")
+            unit = "GOP/s" if packed.precision == "int8" else "GFLOP/s"
+            rate = 2e-9 * m * k * n / took
+            yield Row(ops.instruction_set, "linear", case, packed.precision, took * 1e3, rate, unit)
 
 
 def decode_rows(ops: Ops, seconds: float, precision: Precision) -> Iterator[Row]:
     for m, k, n in DECODE:
         weight, x = normal(n, k), normal(m, k)
         first = ops.pack(weight, None, precision)
-        copies = [
-            first,
-            *(ops.pack(weight.copy(), None, precision) for _ in range(ROTATED_BYTES // 2 // first.nbytes)),
-        ]
+        copies = [first, *(ops.pack(weight.copy(), None, precision) for _ in range(ROTATED_BYTES // 2 // first.nbytes))]
         took = best(lambda: [ops.linear(x, packed) for packed in copies], seconds) / len(copies)  # noqa: B023
         rate = first.nbytes / took / 1e9
         yield Row(ops.instruction_set, "decode", f"{m}x{k}->{n}", precision, took * 1e3, rate, "GB/s")
 
 
-def attention_rows(ops: Ops, seconds: float, precision: Precision) -> Iterator[Row]:
+def attention_rows(ops: Ops, seconds: float, precision: AttentionPrecision) -> Iterator[Row]:
     for s, t, h, g, d, causal, what in ATTENTION:
         q, k, v = normal(1, s, h, d), normal(1, t, g, d), normal(1, t, g, d)
         took = best(lambda: ops.attention(q, k, v, causal=causal, precision=precision), seconds)  # noqa: B023
@@ -129,16 +129,19 @@ def pointwise_rows(ops: Ops, seconds: float) -> Iterator[Row]:
 
 
 def measure(names: list[str], seconds: float) -> Iterator[Row]:
-    """Yield rows as they are measured; the reference runs in float32 only, as NumPy has no bfloat16."""
+    """Yield rows as they are measured; the reference runs in float32 only, as NumPy has no narrower products."""
     yield from memory_rows(selection.select(names[0]), seconds)
     for name in names:
         ops = selection.select(name)
         for precision in PRECISIONS:
-            if name == "reference" and precision == "bf16":
+            if name == "reference" and precision != "f32":
                 continue
             yield from linear_rows(ops, seconds, precision)
             yield from decode_rows(ops, seconds, precision)
-            yield from attention_rows(ops, seconds, precision)
+        for attention_precision in ATTENTION_PRECISIONS:
+            if name == "reference" and attention_precision != "f32":
+                continue
+            yield from attention_rows(ops, seconds, attention_precision)
         yield from pointwise_rows(ops, seconds)
 
 

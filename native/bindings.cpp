@@ -50,6 +50,34 @@ PackedLinear pack(int level, int precision, const In<T, 2>& weight, const std::o
                      bias ? bias->data() : nullptr, extent(weight.shape(0)), extent(weight.shape(1)));
 }
 
+PackedLinear pack_whole(int level, const In<std::int8_t, 2>& values, const In<float, 1>& scale,
+                        const std::optional<In<float, 1>>& bias) {
+  const std::size_t n = values.shape(0);
+  require(scale.shape(0) == n, "scale must have one value per row of the weight");
+  require(!bias || bias->shape(0) == n, "bias must have one value per row of the weight");
+  nb::gil_scoped_release release;
+  return pack_int8(static_cast<Level>(level), values.data(), scale.data(), bias ? bias->data() : nullptr, extent(n),
+                   extent(values.shape(1)));
+}
+
+PackedLinear pack_grouped(int level, const In<std::uint8_t, 2>& codes, const In<float, 2>& scale,
+                          const In<std::uint8_t, 2>& zero, const std::optional<In<float, 1>>& bias) {
+  const std::size_t n = codes.shape(0);
+  const std::size_t k = codes.shape(1);
+  const std::size_t groups = scale.shape(1);
+  require(!bias || bias->shape(0) == n, "bias must have one value per row of the weight");
+  require(groups != 0 && k % (groups * 32) == 0, "a group must be a multiple of 32 columns");
+  require(scale.shape(0) == n && zero.shape(0) == n && zero.shape(1) == groups, "one scale and zero per group");
+  nb::gil_scoped_release release;
+  return pack_int4(static_cast<Level>(level), codes.data(), scale.data(), zero.data(), bias ? bias->data() : nullptr,
+                   extent(n), extent(k), extent(k / groups));
+}
+
+const char* precision_name(const PackedLinear& packed) {
+  static constexpr const char* names[] = {"f32", "bf16", "int8", "int4"};
+  return names[static_cast<int>(packed.precision)];
+}
+
 Result linear(const In<float, 2>& x, const PackedLinear& packed, bool gelu,
               const std::optional<In<float, 2>>& residual) {
   require(extent(x.shape(1)) == packed.k, "x must have as many columns as the weight");
@@ -149,7 +177,7 @@ NB_MODULE(_native, m) {
   nb::class_<PackedLinear>(m, "Linear")
       .def_prop_ro("out_features", [](const PackedLinear& p) { return p.n; })
       .def_prop_ro("in_features", [](const PackedLinear& p) { return p.k; })
-      .def_prop_ro("precision", [](const PackedLinear& p) { return p.precision == Precision::f32 ? "f32" : "bf16"; })
+      .def_prop_ro("precision", &precision_name)
       .def_prop_ro("level", [](const PackedLinear& p) { return static_cast<int>(p.level); })
       .def_prop_ro("nbytes", [](const PackedLinear& p) { return p.bytes(); });
 
@@ -157,6 +185,10 @@ NB_MODULE(_native, m) {
         nb::arg("bias").none());
   m.def("pack", &pack<std::uint16_t>, nb::arg("level"), nb::arg("precision"), nb::arg("weight").noconvert(),
         nb::arg("bias").none());
+  m.def("pack_int8", &pack_whole, nb::arg("level"), nb::arg("values").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("bias").none());
+  m.def("pack_int4", &pack_grouped, nb::arg("level"), nb::arg("codes").noconvert(), nb::arg("scale").noconvert(),
+        nb::arg("zero").noconvert(), nb::arg("bias").none());
   m.def("linear", &linear, nb::arg("x"), nb::arg("packed"), nb::arg("gelu"), nb::arg("residual").none());
   m.def("layer_norm", &layer_norm, nb::arg("level"), nb::arg("x"), nb::arg("weight"), nb::arg("bias"), nb::arg("eps"));
   m.def("rms_norm", &rms_norm, nb::arg("level"), nb::arg("x"), nb::arg("weight"), nb::arg("eps"));

@@ -9,25 +9,28 @@ namespace seatrial {
 namespace {
 
 KernelTable table_generic() {
-  return {Level::generic, linear_generic(), round_generic(), attention_generic(), nullptr, decode_generic(),
+  return {Level::generic, linear_generic(), round_generic(), quantised_generic(), attention_generic(), nullptr, decode_generic(),
           pointwise_generic()};
 }
 
 #ifdef SEATRIAL_HAVE_AVX2
 KernelTable table_avx2() {
-  return {Level::avx2, linear_avx2(), round_avx2(), attention_avx2(), nullptr, decode_avx2(), pointwise_avx2()};
+  return {Level::avx2, linear_avx2(), round_avx2(), quantised_avx2(), attention_avx2(), nullptr, decode_avx2(), pointwise_avx2()};
 }
 #endif
 
 #ifdef SEATRIAL_HAVE_AVX512
 KernelTable table_avx512() {
-  KernelTable table = {Level::avx512, linear_avx512(), round_avx512(), attention_avx512(), nullptr,
+  KernelTable table = {Level::avx512, linear_avx512(), round_avx512(), quantised_avx512(), attention_avx512(), nullptr,
                        decode_avx512(), pointwise_avx512()};
 #ifdef SEATRIAL_HAVE_AVX512BF16
   if (cpu_features().avx512_bf16) {
     table.linear.bf16 = linear_avx512bf16();
     table.linear.bf16_takes_bits = true;
   }
+#endif
+#ifdef SEATRIAL_HAVE_AVX512VNNI
+  if (cpu_features().avx512_vnni) use_avx512vnni(table.quantised);
 #endif
   return table;
 }
@@ -39,6 +42,8 @@ KernelTable table_amx() {
   KernelTable table = table_avx512();
   table.level = Level::amx;
   table.linear.bf16_tiles = linear_amx();
+  table.quantised.int8_tiles = int8_amx();
+  table.quantised.int4_tiles = int4_amx();
   table.attention_bf16 = &attention;
   return table;
 }

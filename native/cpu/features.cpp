@@ -36,10 +36,11 @@ CpuFeatures probe() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return f;
   f.avx2 = ymm && fma && bit(b, 5);
   f.avx512 = f.avx2 && zmm && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31);
-  const bool amx = tiles && bit(d, 22) && bit(d, 24);
+  f.avx512_vnni = f.avx512 && bit(c, 11);
+  const bool amx = tiles && bit(d, 22) && bit(d, 24) && bit(d, 25);
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) f.avx512_bf16 = f.avx512 && bit(a, 5);
-  f.amx_bf16 = f.avx512_bf16 && amx;
-  f.amx_permitted = f.amx_bf16 && request_amx_permission();
+  f.amx = f.avx512_bf16 && f.avx512_vnni && amx;
+  f.amx_permitted = f.amx && request_amx_permission();
   return f;
 }
 
@@ -62,7 +63,8 @@ std::vector<std::string> cpu_feature_names() {
   if (f.avx2) names.emplace_back("avx2+fma");
   if (f.avx512) names.emplace_back("avx512(f,bw,dq,vl)");
   if (f.avx512_bf16) names.emplace_back("avx512_bf16");
-  if (f.amx_bf16) names.emplace_back(f.amx_permitted ? "amx_bf16" : "amx_bf16 (refused by the kernel)");
+  if (f.avx512_vnni) names.emplace_back("avx512_vnni");
+  if (f.amx) names.emplace_back(f.amx_permitted ? "amx(bf16,int8)" : "amx(bf16,int8) (refused by the kernel)");
   return names;
 }
 

@@ -1,148 +1,47 @@
 // bf16 panels on the tile unit.
-//
-// A task owns some rows.  It rounds them into tiles once (they then stay in L2) and lets the panels stream
-// through: a slice of two panels (kStepsPerSlice steps of K) stays in L1 while all rows run over it, and sums
-// wait in scratch between slices.  The tile unit needs 64 cycles for a step of four products; bias, activation
-// and store of the previous group of columns are spread over these steps.  A group is 64 columns, since
-// memory takes 256 bytes of a row faster than 128.
 #include "seatrial/kernels.h"
 #include "seatrial/memory.h"
 #include "simd/vec_avx512.h"
 #include "simd/amx.h"
 #include "simd/math.h"
 #include "linear/finish.h"
+#include "linear/amx_body.h"
 
 namespace seatrial {
 namespace {
 
-constexpr i64 kBlock = 32;         // rows and columns of a block of sums
-constexpr i64 kStepsPerSlice = 8;  // 16 KiB of weights; measured best of 8, 12, 24
-constexpr i64 kGroup = 2;          // blocks of columns that are finished together
+struct Bf16 {
+  static constexpr Product product = Product::bf16;
+  static i64 pairs(i64 k_padded) { return k_padded; }
+  static const std::uint16_t* weights(const LinearCall& call) {
+    return call.w_bf16 - call.w_bf16_first * kBf16Panel * call.k_padded;
+  }
 
-// Rows as tiles [rows/16][k_padded/32][16][32], zeros outside.  The conversion flushes numbers below 1.2e-38,
-// as the tile unit itself does.
-void round_tiles(const LinearCall& call, i64 row0, i64 row1, std::uint16_t* out) {
-  for (i64 row = row0; row < row1; row += 16, out += 16 * call.k_padded)
-    for (i64 r = 0; r < 16; ++r) {
-      const bool inside = row + r < row1;
-      const float* x = call.x + (inside ? row + r : row0) * call.ldx;
-      const i64 k = inside ? call.k : 0;
-      std::uint16_t* tile = out + r * 32;
-      for (i64 i = 0; i < call.k_padded; i += 32, tile += kTileElements) {
-        const Vec low = i + 16 <= k ? Vec::load(x + i) : Vec::load_n(x + i, k - i, 0.0F);
-        const Vec high = i + 32 <= k ? Vec::load(x + i + 16) : Vec::load_n(x + i + 16, k - i - 16, 0.0F);
-        _mm512_storeu_si512(tile, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+  // Rows as tiles [rows/16][k_padded/32][16][32], zeros outside.  The conversion flushes numbers below 1.2e-38,
+  // as the tile unit itself does.
+  static void enter(const LinearCall& call, i64 row0, i64 row1, std::uint16_t* out, float* scales) {
+    for (i64 row = row0; row < row1; row += 16, out += 16 * call.k_padded)
+      for (i64 r = 0; r < 16; ++r) {
+        const bool inside = row + r < row1;
+        const float* x = call.x + (inside ? row + r : row0) * call.ldx;
+        const i64 k = inside ? call.k : 0;
+        std::uint16_t* tile = out + r * 32;
+        for (i64 i = 0; i < call.k_padded; i += 32, tile += kTileElements) {
+          const Vec low = i + 16 <= k ? Vec::load(x + i) : Vec::load_n(x + i, k - i, 0.0F);
+          const Vec high = i + 32 <= k ? Vec::load(x + i + 16) : Vec::load_n(x + i + 16, k - i - 16, 0.0F);
+          _mm512_storeu_si512(tile, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+        }
+        if (inside) scales[row + r - row0] = 1.0F;
       }
-    }
-}
+  }
 
-// The sums of a group of columns for all rows of the task, waiting to be finished, a Vec at a time.
-struct Finisher {
-  const float* sums = nullptr;  // [kGroup][padded rows][32]
-  i64 padded_rows = 0;
-  i64 column = 0;
-  i64 vecs = 0;  // per row
-  i64 row = 0;
-  i64 row0 = 0;
-  i64 row1 = 0;
-  i64 vec = 0;
-
-  [[gnu::always_inline]] void run(const LinearCall& call, i64 count) {
-    for (; count > 0 && row < row1; --count) {
-      const float* from = sums + ((vec / 2) * padded_rows + row - row0) * kBlock + vec % 2 * 16;
-      finish(call, row, column + vec * 16, Vec::load(from));
-      if (++vec == vecs) {
-        vec = 0;
-        ++row;
-      }
-    }
+  [[gnu::always_inline]] static void finish(const LinearCall& call, i64 row, i64 column, const float* sums, float) {
+    seatrial::finish(call, row, column, Vec::load(sums));
   }
 };
-
-// Weights that the next columns need, brought into L2 a few lines per step.
-struct Ahead {
-  const char* next = nullptr;
-  const char* end = nullptr;
-
-  [[gnu::always_inline]] void fetch() {
-    if (next >= end) return;
-#pragma GCC unroll 8
-    for (int line = 0; line < 8; ++line) _mm_prefetch(next + line * 64, _MM_HINT_T1);
-    next += 512;
-  }
-};
-
-struct Walk {
-  const LinearCall& call;
-  const std::uint16_t* a;  // the task's rows as tiles
-  i64 rows;
-  i64 vecs_per_step;
-  Finisher finisher;
-  Ahead ahead;
-
-  // One block of 16 MT rows x 16 NT columns over one slice of K; `row` counts from the task's first.
-  template <int MT, int NT>
-  void block(i64 row, i64 panel, i64 step, i64 steps, float* sums) {
-    const i64 tile_row = 16 * call.k_padded;
-    const std::uint16_t* from = a + row * call.k_padded + step * kTileElements;
-    const std::uint16_t* b = call.w_bf16 + panel * tile_row + step * kTileElements;
-    if (step == 0)
-      clear_sums<MT, NT>();
-    else
-      load_sums<MT, NT>(sums, kBlock);
-    multiply<MT, NT>(from, from + tile_row, 64, kTileElements, b, b + tile_row, steps, [&] {
-      ahead.fetch();
-      finisher.run(call, vecs_per_step);
-    });
-    store_sums<MT, NT>(sums, kBlock);
-  }
-
-  template <int NT>
-  void columns(i64 panel, float* sums) {
-    const i64 all = call.k_padded / kBf16KStep;
-    for (i64 step = 0; step < all; step += kStepsPerSlice) {
-      const i64 steps = all - step < kStepsPerSlice ? all - step : kStepsPerSlice;
-      i64 row = 0;
-      for (; row + 16 < rows; row += kBlock) block<2, NT>(row, panel, step, steps, sums + row * kBlock);
-      if (row < rows) block<1, NT>(row, panel, step, steps, sums + row * kBlock);
-    }
-  }
-};
-
-void tiles_block(const LinearCall& call, i64 row0, i64 row1, i64 panel0, i64 panel1) {
-  const i64 padded = (row1 - row0 + kBlock - 1) / kBlock * kBlock;
-  const i64 group_sums = kGroup * padded * kBlock;
-  const i64 bytes = 2 * group_sums * 4 + padded * call.k_padded * 2;
-  auto* sums = static_cast<float*>(task_scratch(static_cast<std::size_t>(bytes)));
-  auto* a = reinterpret_cast<std::uint16_t*>(sums + 2 * group_sums);
-  round_tiles(call, row0, row1, a);
-  const Tiles tiles;
-  const i64 steps = call.k_padded / kBf16KStep;
-  Walk walk{call, a, row1 - row0, (2 * kBlock + steps - 1) / steps, {}, {}};
-  const i64 panel_bytes = kBf16Panel * call.k_padded * 2;
-  const char* weights = reinterpret_cast<const char*>(call.w_bf16);
-  memory_fence();
-  for (i64 group = panel0; group < panel1; group += 2 * kGroup) {
-    const i64 end = group + 2 * kGroup < panel1 ? group + 2 * kGroup : panel1;
-    for (i64 p = group; p < end; p += 2) {
-      const i64 from = p + 2 < panel1 ? p + 2 : panel1;
-      const i64 to = p + 4 < panel1 ? p + 4 : panel1;
-      walk.ahead = {weights + from * panel_bytes, weights + to * panel_bytes};
-      float* out = sums + (p - group) / 2 * padded * kBlock;
-      if (p + 1 < panel1)
-        walk.columns<2>(p, out);
-      else
-        walk.columns<1>(p, out);
-    }
-    walk.finisher.run(call, padded * 2 * kBlock);
-    walk.finisher = {sums, padded, group * kBf16Panel, end - group, row0, row0, row1, 0};
-    sums += (group - panel0) / (2 * kGroup) % 2 == 0 ? group_sums : -group_sums;
-  }
-  walk.finisher.run(call, padded * 2 * kBlock);
-}
 
 }  // namespace
 
-LinearBlock linear_amx() { return tiles_block; }
+LinearBlock linear_amx() { return tiles_block<Bf16>; }
 
 }  // namespace seatrial

@@ -25,7 +25,7 @@ void rows_of_panel(const LinearCall& call, i64 row, i64 p) {
   Vec odd[MR];
 #pragma GCC unroll 8
   for (int r = 0; r < MR; ++r) even[r] = odd[r] = Vec::zero();
-  const std::uint16_t* w = call.w_bf16 + p * call.k_padded * kBf16Panel;
+  const std::uint16_t* w = call.w_bf16 + (p - call.w_bf16_first) * call.k_padded * kBf16Panel;
   const std::uint16_t* a = call.a_bits + row * call.k_padded;
   for (i64 i = 0; i < call.k_padded; i += 4, w += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(w) + 2048, _MM_HINT_T0);

@@ -29,7 +29,7 @@ void bf16_rows(const LinearCall& call, i64 row, i64 p) {
   for (int r = 0; r < MR; ++r)
 #pragma GCC unroll 4
     for (int c = 0; c < kVecsPerPanel; ++c) sums[r][c] = Vec::zero();
-  const std::uint16_t* panel = call.w_bf16 + p * call.k_padded * kBf16Panel;
+  const std::uint16_t* panel = call.w_bf16 + (p - call.w_bf16_first) * call.k_padded * kBf16Panel;
   const float* a = call.a_f32 + row * call.k_padded;
   for (i64 i = 0; i < call.k_padded; i += 2) {
 #pragma GCC unroll 4

@@ -49,7 +49,7 @@ PackedLinear pack(Level level, Precision precision, const W* weight, const float
   const i64 panel = bf16 ? kBf16Panel : kernel_table(level).linear.f32_panel;
   const i64 columns = (n + panel - 1) / panel * panel;
   const i64 element = bf16 ? 2 : 4;
-  PackedLinear to{level, precision, n, k, k_padded, panel, {}, {}};
+  PackedLinear to{level, precision, n, k, k_padded, panel, {}, {}, {}, {}, 0};
   to.weights = Buffer(static_cast<std::size_t>(columns * k_padded * element));
   to.bias = Buffer(static_cast<std::size_t>(columns) * sizeof(float));
   auto* bias_to = static_cast<float*>(to.bias.data());

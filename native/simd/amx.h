@@ -1,5 +1,5 @@
 // The tile unit: eight tiles of 16 rows x 64 bytes.  Used as 2 x 2 sums (tiles 0-3), two tiles of A (4, 5)
-// and two of B (6, 7); four loads then feed four products of 16 x 16 x 32.
+// and two of B (6, 7); four loads then feed four products of 16 x 16 x 32 bfloat16 or 16 x 16 x 64 int8.
 #pragma once
 
 #include <immintrin.h>
@@ -9,18 +9,27 @@
 namespace seatrial {
 namespace {
 
-constexpr int kTileElements = 512;  // bf16 values of a tile: 16 x 32
+constexpr int kTileElements = 512;  // bf16 values of a tile: 16 x 32; or pairs of int8
 
-// Sets all tiles to 16 x 64 bytes for the life of this object; tiles are given back at the end, since they
+enum class Product { bf16, int8 };
+
+// The instructions name their tiles in the code, so these cannot be function arguments.
+#define SEATRIAL_TILE_PRODUCT(sums, a, b)  \
+  if constexpr (product == Product::int8)  \
+    _tile_dpbssd(sums, a, b);              \
+  else                                     \
+    _tile_dpbf16ps(sums, a, b)
+
+// Sets all tiles to 16 x 64 bytes (sums and A to `rows` x 64) for the life of this object; tiles are given back at the end, since they
 // make every context switch dearer.
 class Tiles {
  public:
-  Tiles() {
+  explicit Tiles(int rows = 16) {
     alignas(64) std::uint8_t config[64] = {};
     config[0] = 1;
     for (int t = 0; t < 8; ++t) {
       config[16 + 2 * t] = 64;
-      config[48 + t] = 16;
+      config[48 + t] = static_cast<std::uint8_t>(t < 6 ? rows : 16);
     }
     __asm__ volatile("" : : "r"(config) : "memory");  // GCC's intrinsic claims to read eight bytes only
     _tile_loadconfig(config);
@@ -40,23 +49,25 @@ struct NoWork {
 // Adds sum over `steps` of A tiles times B tiles to tiles 0-3 (row pair, column pair).  A tiles are
 // `a_stride` bytes per row and `a_step` elements from step to step; B tiles follow one another.  `between`
 // runs once per step: vector work that hides behind the tile unit.
-template <int MT, int NT, typename Between>
+template <int MT, int NT, Product product = Product::bf16, typename Between>
 [[gnu::always_inline]] inline void multiply(const std::uint16_t* a0, const std::uint16_t* a1, long a_stride,
                                             long a_step, const std::uint16_t* b0, const std::uint16_t* b1,
                                             long steps, const Between& between) {
   for (long s = 0; s < steps; ++s) {
     _tile_loadd(4, a0, a_stride);
     _tile_loadd(6, b0, 64);
-    _tile_dpbf16ps(0, 4, 6);
+    SEATRIAL_TILE_PRODUCT(0, 4, 6);
     if constexpr (NT == 2) {
       _tile_loadd(7, b1, 64);
-      _tile_dpbf16ps(1, 4, 7);
+      SEATRIAL_TILE_PRODUCT(1, 4, 7);
       b1 += kTileElements;
     }
     if constexpr (MT == 2) {
       _tile_loadd(5, a1, a_stride);
-      _tile_dpbf16ps(2, 5, 6);
-      if constexpr (NT == 2) _tile_dpbf16ps(3, 5, 7);
+      SEATRIAL_TILE_PRODUCT(2, 5, 6);
+      if constexpr (NT == 2) {
+        SEATRIAL_TILE_PRODUCT(3, 5, 7);
+      }
       a1 += a_step;
     }
     a0 += a_step;

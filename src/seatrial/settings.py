@@ -56,7 +56,7 @@ class SeeSettings:
     model: str = field(
         default="pico", metadata={"about": "Model to use: `pico` (bundled), a folder, or a hub id that was pulled."}
     )
-    precision: str = field(default="auto", metadata={"about": "`auto`, `f32` or `bf16`."})
+    precision: str = field(default="auto", metadata={"about": "`auto`, `f32`, `bf16`, `int8` or `int4`."})
     max_new_tokens: int = field(default=256, metadata={"about": "Most tokens in one answer."})
     max_pixels: int = field(
         default=178_956_970, metadata={"about": "Largest picture that is decoded, in pixels (width × height)."}

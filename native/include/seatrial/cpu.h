@@ -10,7 +10,8 @@ struct CpuFeatures {
   bool avx2 = false;         // AVX2 and FMA, and the system saves the registers
   bool avx512 = false;       // F, BW, DQ, VL
   bool avx512_bf16 = false;
-  bool amx_bf16 = false;     // the CPU has it
+  bool avx512_vnni = false;
+  bool amx = false;          // the CPU has it, for bf16 and int8
   bool amx_permitted = false;  // and the kernel gave this process the tile state
 };
 

@@ -10,7 +10,7 @@ namespace seatrial {
 using i64 = std::int64_t;
 
 // Raised whenever bindings.cpp changes in a way that the Python side must know.
-inline constexpr int kAbi = 1;
+inline constexpr int kAbi = 2;
 
 // Each level contains the ones below it: a table for `amx` uses the avx512 kernels where AMX does not apply.
 enum class Level : int { generic = 0, avx2 = 1, avx512 = 2, amx = 3 };
@@ -22,19 +22,34 @@ const char* level_name(Level level);
 
 inline constexpr i64 kBf16Panel = 16;  // columns per bf16 panel
 inline constexpr i64 kBf16KStep = 32;  // K is padded to this in bf16 panels (one AMX tile row)
+inline constexpr i64 kInt8KStep = 64;  // the same in int8 panels
 
 struct LinearCall {
   i64 m, n, k, k_padded;
   const float* x;  // [m, k], rows `ldx` apart
   i64 ldx;
   const float* w_f32;           // panels [ceil(n/panel)][k][panel]
-  const std::uint16_t* w_bf16;  // panels [ceil(n/16)][k_padded/2][16][2]
+  const std::uint16_t* w_bf16;  // panels [ceil(n/16)][k_padded/2][16][2], or a range of them from
+  i64 w_bf16_first;             // this one
   const float* a_f32;           // bf16 only: x rounded, widened again, [m, k_padded]
   const std::uint16_t* a_bits;  // bf16 only: x rounded, [m, k_padded]
   const float* bias;            // padded with zeros to whole panels
   const float* residual;        // [m, n] or null
   float* y;                     // [m, n]
   bool gelu;
+
+  // int8: k_padded is a multiple of 64.
+  const std::int8_t* w_int8;     // panels [ceil(n/16)][k_padded/4][16][4]
+  const float* w_scale;          // per column, padded with zeros to whole panels
+  const std::int32_t* w_offset;  // per column: -128 * sum of its weights, for kernels with unsigned rows
+  const std::int8_t* a_int8;     // x quantised, [m, k_padded]; unsigned where to_int8 says so
+  const float* a_scale;          // [m]
+
+  // int4: k is a multiple of the group, the group of 32; k_padded = k.
+  const std::uint32_t* w_int4;    // panels [ceil(n/16)][k/8][16]: code 2i at bit 4i, code 2i + 1 at bit 16 + 4i
+  const std::uint16_t* w_groups;  // [ceil(n/16)][k/group][16]: a bfloat16 scale whose four low bits are the zero
+  i64 group;
+  const float* a_sums;  // x rounded to bfloat16, summed over each group, [m, k/group]
 };
 
 using LinearBlock = void (*)(const LinearCall&, i64 row0, i64 row1, i64 panel0, i64 panel1);
@@ -45,6 +60,18 @@ struct LinearKernels {
   LinearBlock bf16;  // the same from bf16 panels
   bool bf16_takes_bits;  // bf16 reads a_bits (rows), else a_f32
   LinearBlock bf16_tiles;  // matrix unit, rounds x itself; null without one
+};
+
+struct QuantisedKernels {
+  LinearBlock int8;  // from a_int8
+  // Quantises rows for `int8`: to whole numbers in -127..127, or those plus 128 where the kernel multiplies
+  // unsigned by signed (it then begins its sums with w_offset); zeros (128) from k to k_padded.
+  void (*to_int8)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::int8_t* out, float* scales);
+  LinearBlock int8_tiles;  // matrix unit, quantises x itself; null without one
+  LinearBlock int4;        // a few rows, from a_f32 and a_sums
+  LinearBlock int4_tiles;  // the same from a_bits and a_sums; matrix unit, null without one
+  // Panel `panel` as a bf16 panel [k/2][16][2], for many rows.
+  void (*int4_to_bf16)(const LinearCall&, i64 panel, std::uint16_t* out);
 };
 
 // Rounds `rows` rows of `x` to bfloat16, nearest even, and pads each to `k_padded` with zeros.
@@ -111,6 +138,7 @@ struct KernelTable {
   Level level;
   LinearKernels linear;
   RoundKernels round;
+  QuantisedKernels quantised;
   AttentionKernels attention;       // float32 and bf16
   const AttentionKernels* attention_bf16;  // matrix unit, or null
   DecodeKernels decode;
@@ -124,21 +152,27 @@ const KernelTable& kernel_table(Level level);  // throws std::invalid_argument w
 // What each instruction set's files export; dispatch.cpp puts them together.
 LinearKernels linear_generic();
 RoundKernels round_generic();
+QuantisedKernels quantised_generic();
 AttentionKernels attention_generic();
 DecodeKernels decode_generic();
 PointwiseKernels pointwise_generic();
 LinearKernels linear_avx2();
 RoundKernels round_avx2();
+QuantisedKernels quantised_avx2();
 AttentionKernels attention_avx2();
 DecodeKernels decode_avx2();
 PointwiseKernels pointwise_avx2();
 LinearKernels linear_avx512();
 RoundKernels round_avx512();
+QuantisedKernels quantised_avx512();
 AttentionKernels attention_avx512();
 DecodeKernels decode_avx512();
 PointwiseKernels pointwise_avx512();
 LinearBlock linear_avx512bf16();
+void use_avx512vnni(QuantisedKernels& kernels);  // int8 and to_int8
 LinearBlock linear_amx();
+LinearBlock int8_amx();
+LinearBlock int4_amx();
 AttentionKernels attention_amx();
 
 }  // namespace seatrial

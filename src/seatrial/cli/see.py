@@ -31,7 +31,9 @@ def see() -> None:
 @see.command(cls=JsonCommand)
 @click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
 @model_option
-@click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Default: [see] precision.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "f32", "bf16", "int8", "int4"]), help="Default: [see] precision."
+)
 @decoding_options
 @reading_options
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep features of tiles.")

@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from seatrial.errors import SettingError
 from seatrial.vision.decoder import Decoder, load_decoder
 from seatrial.vision.features import FeatureCache
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
+from seatrial.vision.precision import RECIPES, resolve_precision
 from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor
 from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
 from seatrial.vision.weights import load_weights
-
-PrecisionChoice = Literal["auto", "f32", "bf16"]
-_FAST_BF16 = ("amx", "avx512")
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,8 @@ def load_model(
 
     `features` keeps the features of tiles, `prefixes` keys and values; none are kept without them.
 
-    `precision` "auto" is bf16 where the processor multiplies it fast, else f32.  Raises ModelError and
+    `precision` "auto" is bf16 where the processor multiplies it fast, else f32; "int8" and "int4" quantise
+    while packing, by the table in `precision.py`.  Raises ModelError and
     its children for a damaged checkpoint, SettingError for an unknown precision.
     """
     began = time.perf_counter()
@@ -63,8 +60,8 @@ def load_model(
     processor = source if isinstance(source, Processor) else Processor(source)
     weights = load_weights(processor.folder)
     features = features or FeatureCache(memory_limit=0, disk_limit=0)
-    tower = load_tower(weights, processor.config, ops, chosen)
-    decoder = load_decoder(weights, processor.config, ops, chosen)
+    tower = load_tower(weights, processor.config, ops, RECIPES[chosen])
+    decoder = load_decoder(weights, processor.config, ops, RECIPES[chosen])
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(
@@ -79,14 +76,3 @@ def load_model(
         prefixes=prefixes or PrefixCache(0),
         load_seconds=time.perf_counter() - began,
     )
-
-
-def resolve_precision(precision: str, ops: Ops) -> Precision:
-    """Return the precision meant by `precision` on these operations; SettingError if it is unknown."""
-    if precision == "auto":
-        return "bf16" if ops.instruction_set in _FAST_BF16 else "f32"
-    if precision == "f32":
-        return "f32"
-    if precision == "bf16":
-        return "bf16"
-    raise SettingError(f"Unknown precision {precision!r}.", hint="Known: auto, f32, bf16.")

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from seatrial.vision.config import ModelConfig, TextConfig
 from seatrial.vision.kv import KvCache
-from seatrial.vision.ops.protocol import Array, Linear, Ops, Precision
-from seatrial.vision.ops.reference import as_f32
+from seatrial.vision.ops.bfloat16 import as_f32
+from seatrial.vision.ops.protocol import Array, AttentionPrecision, Linear, Ops
+from seatrial.vision.precision import Recipe
 from seatrial.vision.tower import Observe, stacked
 from seatrial.vision.weights import Weights
 
@@ -39,7 +40,7 @@ class Decoder:
     """Packed weights of the text tower; `embedding` [vocabulary, C] stays as stored."""
 
     config: TextConfig
-    precision: Precision
+    attention: AttentionPrecision
     embedding: NDArray[Any]
     layers: tuple[DecoderLayer, ...]
     norm: Array
@@ -47,8 +48,8 @@ class Decoder:
     inverse_frequencies: Array
 
 
-def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, precision: Precision) -> Decoder:
-    """Pack the text tower of a checkpoint; WeightsError names a missing or misshapen tensor."""
+def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -> Decoder:
+    """Pack the text tower of a checkpoint by `recipe`; WeightsError names a missing or misshapen tensor."""
     config = model.text
     c, inner = config.hidden_size, config.intermediate_size
     q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
@@ -57,7 +58,7 @@ def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, precision: Prec
     def linear(names: Sequence[str], outs: Sequence[int], ins: int, *, bias: bool) -> Linear:
         matrices = [weights.matrix(f"{name}.weight", (rows, ins)) for name, rows in zip(names, outs, strict=True)]
         biases = [weights.array(f"{name}.bias", (rows,)) for name, rows in zip(names, outs, strict=True) if bias]
-        return ops.pack(stacked(matrices), np.concatenate(biases) if bias else None, precision)
+        return ops.pack(stacked(matrices), np.concatenate(biases) if bias else None, recipe.text)
 
     def layer(number: int) -> DecoderLayer:
         name = f"{root}.layers.{number}"
@@ -76,11 +77,11 @@ def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, precision: Prec
     head = embedding if model.tied else weights.matrix("lm_head.weight", (config.vocab_size, c))
     return Decoder(
         config=config,
-        precision=precision,
+        attention=recipe.attention,
         embedding=embedding,
         layers=tuple(layer(number) for number in range(config.layers)),
         norm=weights.array(f"{root}.norm.weight", (c,)),
-        lm_head=ops.pack(head, None, precision),
+        lm_head=ops.pack(head, None, recipe.lm_head),
         inverse_frequencies=_inverse_frequencies(config),
     )
 
@@ -143,7 +144,7 @@ def _attend(
         own = slice(start, start + count)
         k_TGD, v_TGD = cache.extend(number, k_RGD[own], v_RGD[own])
         attended.append(
-            ops.attention(q_RHD[own][None], k_TGD[None], v_TGD[None], causal=True, precision=decoder.precision)[0]
+            ops.attention(q_RHD[own][None], k_TGD[None], v_TGD[None], causal=True, precision=decoder.attention)[0]
         )
         start += count
     joined = attended[0] if len(attended) == 1 else np.concatenate(attended)

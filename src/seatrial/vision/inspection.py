@@ -9,9 +9,11 @@ from typing import Any
 
 from seatrial.vision import ops
 from seatrial.vision.config import ModelConfig, load_config
+from seatrial.vision.ops.protocol import Precision
+from seatrial.vision.precision import RECIPES, Recipe
 from seatrial.vision.weights import load_weights
 
-_BYTES = {"f32": 4, "bf16": 2}
+_BYTES: dict[Precision, float] = {"f32": 4, "bf16": 2, "int8": 1, "int4": 4.25 / 8}  # of a weight, scales included
 _TYPICAL_POSITIONS = 2048
 
 
@@ -55,7 +57,7 @@ def summarise(folder: Path) -> ModelSummary:
         parameters={**parts, "total": sum(parts.values())},
         tensors=count,
         bytes_on_disk=on_disk,
-        memory={precision: _memory(config, parts, size) for precision, size in _BYTES.items()},
+        memory={precision: _memory(config, parts, recipe) for precision, recipe in RECIPES.items()},
     )
 
 
@@ -74,11 +76,16 @@ def _part_of(name: str) -> str:
     return "vision" if name.startswith("model.vision_model") else "text"
 
 
-def _memory(config: ModelConfig, parts: dict[str, int], size: int) -> int:
-    """Packed weights at `size` bytes each, embeddings as stored (2), cache and activations in float32."""
-    packed = (sum(parts.values()) - parts["embeddings"]) * size
-    packed += parts["embeddings"] * size if config.tied else 0
+def _memory(config: ModelConfig, parts: dict[str, int], recipe: Recipe) -> int:
+    """Packed weights by the recipe, embeddings as stored (2 bytes each), cache and activations in float32."""
+    head = parts["embeddings"] if config.tied else parts["lm_head"]
+    packed = (
+        parts["vision"] * _BYTES[recipe.tower]
+        + parts["connector"] * _BYTES[recipe.connector]
+        + parts["text"] * _BYTES[recipe.text]
+        + head * _BYTES[recipe.lm_head]
+    )
     text, vision = config.text, config.vision
     cache = 2 * text.layers * text.kv_heads * text.head_dim * _TYPICAL_POSITIONS * 4
     activations = vision.patches * (5 * vision.hidden_size + vision.intermediate_size) * 4
-    return packed + parts["embeddings"] * 2 + cache + activations
+    return int(packed) + parts["embeddings"] * 2 + cache + activations

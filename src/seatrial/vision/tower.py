@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.vision.config import ModelConfig, PictureConfig, VisionConfig
-from seatrial.vision.ops.protocol import Array, Linear, Ops, Precision
-from seatrial.vision.ops.reference import as_f32
+from seatrial.vision.ops.bfloat16 import as_f32
+from seatrial.vision.ops.protocol import Array, AttentionPrecision, Linear, Ops
 from seatrial.vision.pictures import normalise
+from seatrial.vision.precision import Recipe
 from seatrial.vision.weights import Weights
 
 TENSORS = ("model.vision_model.", "model.connector.")
@@ -56,7 +57,7 @@ class Tower:
     config: VisionConfig
     picture: PictureConfig
     scale_factor: int
-    precision: Precision
+    attention: AttentionPrecision
     patch: Linear
     positions: Array
     layers: tuple[TowerLayer, ...]
@@ -64,8 +65,8 @@ class Tower:
     connector: Linear
 
 
-def load_tower(weights: Weights, model: ModelConfig, ops: Ops, precision: Precision) -> Tower:
-    """Pack the tower and connector of a checkpoint; WeightsError names a missing or misshapen tensor."""
+def load_tower(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -> Tower:
+    """Pack the tower and connector of a checkpoint by `recipe`; WeightsError names a missing or misshapen tensor."""
     config = model.vision
     c, side = config.hidden_size, config.patch_size
     root = "model.vision_model"
@@ -75,7 +76,7 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, precision: Precis
 
     def linear(name: str, outs: int, ins: int) -> Linear:
         return ops.pack(
-            weights.matrix(f"{name}.weight", (outs, ins)), weights.array(f"{name}.bias", (outs,)), precision
+            weights.matrix(f"{name}.weight", (outs, ins)), weights.array(f"{name}.bias", (outs,)), recipe.tower
         )
 
     def layer(number: int) -> TowerLayer:
@@ -86,7 +87,7 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, precision: Precis
             qkv=ops.pack(
                 stacked([weights.matrix(f"{p}.weight", (c, c)) for p in projections]),
                 np.concatenate([weights.array(f"{p}.bias", (c,)) for p in projections]),
-                precision,
+                recipe.tower,
             ),
             out=linear(f"{name}.self_attn.out_proj", c, c),
             norm2=norm(f"{name}.layer_norm2"),
@@ -100,15 +101,15 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, precision: Precis
         config=config,
         picture=model.picture,
         scale_factor=model.scale_factor,
-        precision=precision,
-        patch=ops.pack(patch, weights.array(f"{root}.embeddings.patch_embedding.bias", (c,)), precision),
+        attention=recipe.attention,
+        patch=ops.pack(patch, weights.array(f"{root}.embeddings.patch_embedding.bias", (c,)), recipe.patch),
         positions=weights.array(f"{root}.embeddings.position_embedding.weight", (config.patches, c)),
         layers=tuple(layer(number) for number in range(config.layers)),
         post_norm=norm(f"{root}.post_layernorm"),
         connector=ops.pack(
             weights.matrix("model.connector.modality_projection.proj.weight", (model.text.hidden_size, shuffled)),
             None,
-            precision,
+            recipe.connector,
         ),
     )
 
@@ -160,7 +161,7 @@ def _block(x_PC: Array, layer: TowerLayer, tower: Tower, ops: Ops) -> Array:
     h_PC = ops.layer_norm(x_PC, layer.norm1.weight, layer.norm1.bias, eps)
     qkv_1P3HD = ops.linear(h_PC, layer.qkv).reshape(1, -1, 3, config.heads, config.head_dim)
     q, k, v = qkv_1P3HD[:, :, 0], qkv_1P3HD[:, :, 1], qkv_1P3HD[:, :, 2]
-    attended = ops.attention(q, k, v, causal=False, precision=tower.precision)
+    attended = ops.attention(q, k, v, causal=False, precision=tower.attention)
     x_PC = ops.linear(attended.reshape(x_PC.shape), layer.out, residual=x_PC)
     h_PC = ops.layer_norm(x_PC, layer.norm2.weight, layer.norm2.bias, eps)
     return ops.linear(ops.linear(h_PC, layer.fc1, activation="gelu_tanh"), layer.fc2, residual=x_PC)

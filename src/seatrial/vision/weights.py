@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.errors import WeightsError
-from seatrial.vision.ops.reference import as_f32
+from seatrial.vision.ops.bfloat16 import as_f32
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),

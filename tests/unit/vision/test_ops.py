@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from seatrial.vision.ops import available, select
+from seatrial.vision.ops.bfloat16 import f32_to_bf16_bits, round_to_bf16
 from seatrial.vision.ops.protocol import Array, Ops, Precision
-from seatrial.vision.ops.reference import ReferenceOps, f32_to_bf16_bits, round_to_bf16
+from seatrial.vision.ops.reference import ReferenceOps
 
 ROWS = (1, 7, 15, 16, 17, 31, 33, 97)
 WIDTHS = (1, 7, 16, 17, 31, 33, 72, 97, 269)
@@ -297,7 +298,7 @@ def test_wrong_arrays_are_refused_in_words(native: Any) -> None:
             "not packed for",
         ),
         (lambda: native.pack(normal(5, 7), normal(4), "f32"), "one value per row"),
-        (lambda: native.pack(normal(5, 7), None, "int8"), "precision must be one of"),
+        (lambda: native.pack(normal(5, 7), None, "int2"), "precision must be one of"),
         (lambda: native.rms_norm(normal(3, 7), normal(6), 1e-5), "weight must have"),
         (lambda: native.silu_mul(normal(3, 7)), "even number"),
         (lambda: native.rope(normal(3, 2, 8), normal(3, 4), normal(2, 4)), "sin must be"),

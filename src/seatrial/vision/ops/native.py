@@ -6,19 +6,22 @@ Importing this module fails with ImportError when the extension is missing or wa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.vision.ops import _native
-from seatrial.vision.ops.protocol import Activation, Array, Linear, Precision
+from seatrial.vision.ops.protocol import Activation, Array, AttentionPrecision, Linear, Precision
+from seatrial.vision.ops.quantise import int4_group, quantise_int4, quantise_int8
 
-ABI = 1
+ABI = 2
 if ABI != _native.ABI:
     raise ImportError(f"seatrial.vision.ops._native has ABI {_native.ABI}, this code wants {ABI}: rebuild it")
 
-_PRECISIONS: dict[Precision, int] = {"f32": 0, "bf16": 1}
+_PRECISIONS: dict[Precision, int] = {"f32": 0, "bf16": 1, "int8": 2, "int4": 3}
+_ATTENTION: dict[AttentionPrecision, int] = {"f32": 0, "bf16": 1}
+Name = TypeVar("Name", Precision, AttentionPrecision)
 _F32 = np.dtype(np.float32)
 
 
@@ -41,10 +44,10 @@ def _dense(x: Array, name: str, ndim: int) -> Array:
     return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
 
-def _precision(precision: Precision) -> int:
-    code = _PRECISIONS.get(precision)
+def _precision(precision: Name, known: dict[Name, int]) -> int:
+    code = known.get(precision)
     if code is None:
-        raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, not {precision!r}")
+        raise ValueError(f"precision must be one of {', '.join(known)}, not {precision!r}")
     return code
 
 
@@ -75,7 +78,14 @@ class NativeOps:
         weight = np.require(weight, requirements=("C", "A"))
         if bias is not None:
             bias = _dense(bias, "bias", 1)
-        return _native.pack(self._level, _precision(precision), weight, bias)
+        code = _precision(precision, _PRECISIONS)
+        if precision == "int4" and int4_group(weight.shape[1]):
+            grouped = quantise_int4(weight)
+            return _native.pack_int4(self._level, grouped.codes, grouped.scale, grouped.zero, bias)
+        if precision in ("int8", "int4"):
+            whole = quantise_int8(weight)
+            return _native.pack_int8(self._level, whole.values, whole.scale, bias)
+        return _native.pack(self._level, code, weight, bias)
 
     def linear(
         self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None
@@ -106,7 +116,7 @@ class NativeOps:
         """Rotate the two halves of the last axis."""
         return _native.rope(self._level, _array(x, "x", 3), _dense(cos, "cos", 2), _dense(sin, "sin", 2))
 
-    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: Precision) -> Array:
+    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: AttentionPrecision) -> Array:
         """Online softmax in blocks; strided inputs are read in place."""
         q, k, v = _array(q, "q", 4), _array(k, "k", 4), _array(v, "v", 4)
-        return _native.attention(self._level, q, k, v, causal, _precision(precision))
+        return _native.attention(self._level, q, k, v, causal, _precision(precision, _ATTENTION))

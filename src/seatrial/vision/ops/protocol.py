@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "bf16", "int8", "int4"]
+AttentionPrecision = Literal["f32", "bf16"]
 Activation = Literal["gelu_tanh"]
 
 
@@ -31,7 +32,7 @@ class Linear(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """What the weight was packed to."""
+        """What the weight was packed to; "int8" where "int4" was asked for and no group divides the columns."""
         ...
 
     @property
@@ -43,8 +44,19 @@ class Linear(Protocol):
 class Ops(Protocol):
     """What the tower, the connector and the decoder compute with.
 
-    Precision "bf16" means: weights and the activations entering a multiply are rounded to bfloat16
-    (nearest, ties to even), products are summed in float32.  Everything between multiplies is float32.
+    Everything between multiplies is float32.  What enters a multiply, by precision:
+
+    f32    as it is; products are summed in float32.
+    bf16   weights and activations rounded to bfloat16 (nearest, ties to even); summed in float32.
+    int8   weights as whole numbers in -127 .. 127 with a scale per row of the weight, activations likewise
+           with a scale per row, found when they arrive; products are summed as 32-bit integers, exactly.
+           Then `sum * activation_scale * weight_scale + bias` in float32: a row's result does not depend on
+           how many rows come with it.  A row with a value that is not finite gives NaN.
+    int4   weights as 4-bit codes with scale and zero per group of 64 (or 32) columns, each weight
+           `(code - zero) * scale`, a bfloat16 without rounding; then as bf16.  Where neither 64 nor 32
+           divides the columns the matrix becomes int8.
+
+    `quantise` chooses scales and codes; quantising raises ValueError for weights that are not finite.
     """
 
     name: str
@@ -77,7 +89,7 @@ class Ops(Protocol):
         """Rotate `x` [S, H, D] by half-rotation (NEOX) with `cos`, `sin` [S, D/2]."""
         ...
 
-    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: Precision) -> Array:
+    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: AttentionPrecision) -> Array:
         """Softmax attention with scale 1/sqrt(D).
 
         `q` [B, S, H, D], `k` and `v` [B, T, G, D] where G divides H (grouped queries: head h reads

@@ -9,31 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seatrial.vision.ops.protocol import Activation, Array, Linear, Precision
+from seatrial.vision.ops.bfloat16 import as_f32, round_to_bf16
+from seatrial.vision.ops.protocol import Activation, Array, AttentionPrecision, Linear, Precision
+from seatrial.vision.ops.quantise import int4_group, quantise_int4, quantise_int8, quantise_rows
 
-
-def bf16_bits_to_f32(bits: NDArray[np.uint16]) -> Array:
-    """Widen raw bfloat16 bits (uint16, any shape) to float32; exact."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def f32_to_bf16_bits(x: Array) -> NDArray[np.uint16]:
-    """Round float32 (any shape) to bfloat16 bits, nearest with ties to even; NaN stays NaN."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(x), np.uint16(0x7FC0), rounded)
-
-
-def round_to_bf16(x: Array) -> Array:
-    """Return `x` (any shape) with every value rounded to the nearest bfloat16, as float32."""
-    return bf16_bits_to_f32(f32_to_bf16_bits(x))
-
-
-def as_f32(stored: NDArray[Any]) -> Array:
-    """Widen a stored tensor of any shape (float32, float16, or uint16 = bfloat16 bits) to float32."""
-    if stored.dtype == np.uint16:
-        return bf16_bits_to_f32(stored)
-    return np.asarray(stored, np.float32)
+_EXACT = 1024
+"""Columns whose products of int8 sum exactly in float32, in any order: 127² · 1,024 < 2²⁴."""
 
 
 def gelu_tanh(x: Array) -> Array:
@@ -45,11 +26,12 @@ def gelu_tanh(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class ReferenceLinear:
-    """A float32 matrix [out, in]; for bf16 its values are already rounded."""
+    """A float32 matrix [out, in]: rounded for bf16, dequantised for int4, whole for int8 with `scale` [out]."""
 
     weight: Array
     bias: Array | None
     precision: Precision
+    scale: Array | None = None
 
     @property
     def out_features(self) -> int:
@@ -67,6 +49,17 @@ class ReferenceLinear:
         return int(self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes))
 
 
+def _whole_product(x: Array, weight: Array, scale: Array) -> Array:
+    """Quantise `x` [M, K], multiply by whole `weight` [N, K] exactly, scale by rows of both: [M, N] float32."""
+    values, row_scale = quantise_rows(x)
+    total = np.zeros((len(x), len(weight)), np.int32)
+    for start in range(0, weight.shape[1], _EXACT):
+        part = slice(start, start + _EXACT)
+        total += (values[:, part].astype(np.float32) @ weight[:, part].T).astype(np.int32)
+    result: Array = total.astype(np.float32) * row_scale[:, None] * scale
+    return result
+
+
 class ReferenceOps:
     """The operations in NumPy; see `protocol.Ops` for shapes."""
 
@@ -75,17 +68,25 @@ class ReferenceOps:
     threads = 0  # NumPy's BLAS decides
 
     def pack(self, weight: NDArray[Any], bias: Array | None, precision: Precision) -> ReferenceLinear:
-        """Widen to float32, rounding to bfloat16 first when asked."""
+        """Widen to float32, rounding or quantising first when asked."""
+        if precision == "int4" and int4_group(weight.shape[1]):
+            return ReferenceLinear(quantise_int4(weight).dequantised(), bias, "int4")
+        if precision in ("int8", "int4"):
+            whole = quantise_int8(weight)
+            return ReferenceLinear(whole.values.astype(np.float32), bias, "int8", whole.scale)
         full = as_f32(weight)
         return ReferenceLinear(round_to_bf16(full) if precision == "bf16" else full, bias, precision)
 
     def linear(
         self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None
     ) -> Array:
-        """One BLAS multiply, then bias, activation, residual."""
+        """Multiply in BLAS, then bias, activation, residual."""
         assert isinstance(packed, ReferenceLinear)
-        entering = round_to_bf16(x) if packed.precision == "bf16" else x
-        y: Array = entering @ packed.weight.T
+        if packed.scale is not None:
+            y = _whole_product(x, packed.weight, packed.scale)
+        else:
+            with np.errstate(invalid="ignore"):  # infinity times zero is NaN, as everywhere else
+                y = (x if packed.precision == "f32" else round_to_bf16(x)) @ packed.weight.T
         if packed.bias is not None:
             y += packed.bias
         if activation == "gelu_tanh":
@@ -119,7 +120,7 @@ class ReferenceOps:
         c, s = cos[:, None, :], sin[:, None, :]
         return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
 
-    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: Precision) -> Array:
+    def attention(self, q: Array, k: Array, v: Array, *, causal: bool, precision: AttentionPrecision) -> Array:
         """Scores for all pairs at once, softmax in float32."""
         if precision == "bf16":
             q, k, v = round_to_bf16(q), round_to_bf16(k), round_to_bf16(v)
