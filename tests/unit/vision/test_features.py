@@ -96,6 +96,19 @@ def test_prune_keeps_the_newest(tower: Tower, tmp_path: Path) -> None:
     assert features._files() == [newest]
 
 
+def test_prune_removes_what_a_killed_writer_left(tower: Tower, tmp_path: Path) -> None:
+    features = cache(tmp_path, memory=0)
+    features.encode(TILES, "weights", tower)
+    finished = min(features._files())
+    abandoned = finished.with_name(f".{finished.name}.abc123")
+    under_way = finished.with_name(f".{finished.name}.def456")
+    for file in (abandoned, under_way):
+        file.write_bytes(b"half")
+    os.utime(abandoned, (1000, 1000))
+    features.prune(keep_bytes=10**6)
+    assert (abandoned.exists(), under_way.exists(), finished.exists()) == (False, True, True)
+
+
 def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tower: Tower, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     encoded, known = cache(tmp_path / "file" / "features").encode(TILES, "weights", tower)
