@@ -24,7 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.random_checkpoint import SIZES, make
+REPOSITORY = Path(__file__).parents[1]
+if not __package__:  # run as a file, not with -m
+    sys.path.insert(0, str(REPOSITORY))
+
+from bench.random_checkpoint import SIZES, make  # noqa: E402
 
 PICTURES = {"256M": (512, 512), "500M": (512, 512), "2.2B": (640, 480)}
 """Pictures (width, height) in pixels that make 17, 17 and 13 tiles."""
@@ -110,7 +114,9 @@ class Worker:
     def __init__(self, name: str, folder: Path, tokens: int, picture: tuple[int, int], precision: str) -> None:
         command = [sys.executable, "-m", "bench.ask", "--worker", name, "--folder", str(folder),
                    "--tokens", str(tokens), "--precision", precision]  # fmt: skip
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        )
         self.facts = self._exchange(json.dumps(picture))
 
     def run(self) -> dict[str, float]:
@@ -198,7 +204,7 @@ def main() -> None:
         return
     results = []
     for size in options.sizes.split(","):
-        result = measure(size, options.folder / size, options.runs, options.tokens, options.precision)
+        result = measure(size, options.folder.resolve() / size, options.runs, options.tokens, options.precision)
         results.append(result)
         print_result(result)
     if options.json:
