@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import sys
 from collections import defaultdict
@@ -21,6 +20,7 @@ import numpy as np
 
 from recipes.pico import fonts, pages
 from recipes.pico.canvas import Page
+from recipes.pico.intervals import wilson
 from recipes.pico.pictures import SPLIT, frame
 from seatrial import vision
 from seatrial.vision.pictures import Tiles, cut
@@ -28,14 +28,6 @@ from seatrial.vision.prompt import Message, Part, build_prompt
 from seatrial.vision.video import Clip
 
 LONG = ("json", "transcribe")
-Z = 1.959964
-
-
-def interval(right: int, asked: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a share."""
-    share, square = right / asked, Z * Z / asked
-    half = Z * math.sqrt(share * (1 - share) / asked + square / (4 * asked))
-    return (share + square / 2 - half) / (1 + square), (share + square / 2 + half) / (1 + square)
 
 
 def parts_of(page: Page) -> list[Part]:
@@ -69,7 +61,7 @@ def summary(found: dict[str, list[bool]]) -> dict[str, Any]:
     """Return right, asked, the share's interval, and [right, asked] by kind of question."""
     right, asked = sum(map(sum, found.values())), sum(map(len, found.values()))
     kinds = {kind: [sum(answers), len(answers)] for kind, answers in sorted(found.items())}
-    return {"right": right, "asked": asked, "interval": interval(right, asked), "kinds": kinds}
+    return {"right": right, "asked": asked, "interval": wilson(right, asked), "kinds": kinds}
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from tokenizers import Tokenizer
 from recipes.pico.canvas import Page, Question
 from recipes.pico.export import load
 from recipes.pico.feed import END, picture_parts, prompt_start
+from recipes.pico.intervals import wilson
 from recipes.pico.network import Cache, Network
 from recipes.pico.pages import FAMILIES, render
 from recipes.pico.questions import WORDINGS
@@ -50,15 +50,6 @@ def answer(net: Network, tokenizer: Tokenizer, page: Page, question: str, limit:
         place = torch.tensor([[length + len(said) - 1]])
         hidden = net.model.text_model(x, place, torch.zeros(1, 1, 1, 1), cache)
     return str(tokenizer.decode(said)).removeprefix(" ")
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share."""
-    z = 1.959964
-    share = right / count
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
 
 
 def draw(page: Page, rng: random.Random, kind: str) -> Question | None:

@@ -345,12 +345,6 @@ class Cache:
         self._kept[id(owner)] = (k, v)
         return k, v
 
-    def fork(self, rows: Tensor) -> Cache:
-        """A cache whose sequence i continues this cache's sequence ``rows[i]``."""
-        twin = Cache()
-        twin._kept = {key: (k[rows], v[rows]) for key, (k, v) in self._kept.items()}
-        return twin
-
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention [B, H, S, 64]. On a CPU the fused backward pass is slower than three plain products."""

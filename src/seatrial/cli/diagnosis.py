@@ -65,7 +65,6 @@ def _python() -> Check:
 
 
 def _settings() -> Check:
-    settings.load()
     changed = [f"{section}.{key}" for section, key in _changed()]
     return Check("settings", True, f"changed: {', '.join(changed)}" if changed else "all defaults")
 

@@ -20,11 +20,6 @@ class KvCache:
         self._values = np.empty(shape, np.float32)
         self.length = 0
 
-    @property
-    def capacity(self) -> int:
-        """Positions there is room for."""
-        return int(self._keys.shape[2])
-
     def extend(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
         """Write `keys`, `values` [S, G, D] of `layer` behind the filled part; return all of that layer's [T, G, D].
 

@@ -97,8 +97,8 @@ def build_prompt(messages: Sequence[Message], config: ModelConfig, tokenizer: To
             f" {config.image_token_id}.",
             hint="The tokenizer does not belong to this model.",
         )
-    pieces = _expand(_render(messages, config), _media(messages), config.tokens_per_tile)
     media = _media(messages)
+    pieces = _expand(_render(messages, config), media, config.tokens_per_tile)
     side = config.picture.tile
     return Prompt(
         text="".join(text for text, _ in pieces),

@@ -46,11 +46,6 @@ class Tokenizer:
         longest_first = sorted(map(re.escape, added), key=len, reverse=True)
         self._control_pattern = re.compile("|".join(longest_first)) if added else None
 
-    @property
-    def size(self) -> int:
-        """Number of token ids, control tokens included."""
-        return int(self._full.get_vocab_size(with_added_tokens=True))
-
     def control_id(self, token: str) -> int | None:
         """Return the id of a control token written exactly so, or None."""
         return self._control.get(token)

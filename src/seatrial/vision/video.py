@@ -21,7 +21,7 @@ from PIL import Image
 
 from seatrial.errors import VideoError
 from seatrial.vision.config import PictureConfig
-from seatrial.vision.pictures import cut, read_source
+from seatrial.vision.pictures import MAX_SIDE, cut, read_source
 
 _ASSUMED_FPS = 24.0
 _SKIP_SECONDS = 1
@@ -120,7 +120,7 @@ def load_clip(source: str | Path | bytes, config: PictureConfig, *, max_pixels: 
         raise VideoError(f"{name} is not a readable video: {problem}.") from problem
     if not frames:
         raise VideoError(f"{name} has no frame that can be decoded.")
-    whole_frame = replace(config, longest_edge=min(config.video_longest_edge, 4096), split=False)
+    whole_frame = replace(config, longest_edge=min(config.video_longest_edge, MAX_SIDE), split=False)
     pixels = np.concatenate([cut(frame, whole_frame).pixels for _, frame in frames])
     timestamps = tuple(timeline.seconds(index) for index, _ in frames)
     return Clip(pixels, timestamps, timeline.duration, frames[0][1].size)
