@@ -27,6 +27,9 @@ KernelTable table_avx512() {
   if (cpu_features().avx512_bf16) {
     table.linear.bf16 = linear_avx512bf16();
     table.linear.bf16_takes_bits = true;
+    table.quantised.int4_bits = int4_avx512bf16();
+    static const AttentionKernels attention = attention_avx512bf16();
+    table.attention_bf16 = &attention;
   }
 #endif
 #ifdef SEATRIAL_HAVE_AVX512VNNI
@@ -43,7 +46,7 @@ KernelTable table_amx() {
   table.level = Level::amx;
   table.linear.bf16_tiles = linear_amx();
   table.quantised.int8_tiles = int8_amx();
-  table.quantised.int4_tiles = int4_amx();
+  table.quantised.int4_bits = int4_amx();
   table.attention_bf16 = &attention;
   return table;
 }

@@ -15,7 +15,7 @@ namespace {
 constexpr i64 kPackedAtOnce = i64{24} << 20;  // bytes of packed keys and values held at a time
 constexpr i64 kDecodeSplit = 128;             // keys per task at least
 constexpr i64 kDecodeScores = 64;             // as in decode_body.h
-constexpr i64 kMatrixUnitFrom = 16;           // queries
+constexpr i64 kBf16From = 16;                 // queries
 
 i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
 i64 up(i64 a, i64 b) { return ceil_div(a, b) * b; }
@@ -97,7 +97,7 @@ void run_attention(Level level, const AttentionCall& call) {
   const KernelTable& table = kernel_table(level);
   if (call.S * call.heads_per_group() <= table.decode.max_rows)
     run_decode(table.decode, call);
-  else if (call.bf16 && table.attention_bf16 != nullptr && call.S >= kMatrixUnitFrom)
+  else if (call.bf16 && table.attention_bf16 != nullptr && call.S >= kBf16From)
     run_blocked(*table.attention_bf16, call);
   else
     run_blocked(table.attention, call);

@@ -1,11 +1,11 @@
-// int4 panels on the tile unit, for a few rows.  Codes become bfloat16 as they are, by a table: the permutation
-// takes its index from the five low bits of each 16-bit word, so 16 entries twice over need no masking.  A group is
-// one or two steps of the tile unit; scale and zero come in afterwards, as in quantised_body.h.  Some groups are
-// opened at a time: table, tiles and scaling of neighbours overlap.
+// int4 panels on the tile unit, for a few rows.  Codes become bfloat16 as they are, by a table.  A group is one or
+// two steps of the tile unit; scale and zero come in afterwards, as in quantised_body.h.  Some groups are opened at
+// a time: table, tiles and scaling of neighbours overlap.
 #include "seatrial/kernels.h"
 #include "seatrial/memory.h"
 #include "simd/vec_avx512.h"
 #include "simd/lanes_avx512.h"
+#include "simd/codes_avx512.h"
 #include "simd/amx.h"
 #include "simd/math.h"
 #include "linear/finish.h"
@@ -16,17 +16,6 @@ namespace {
 constexpr i64 kMostRows = 16;
 constexpr i64 kOpenCodes = 256;  // of K, opened at a time
 constexpr i64 kMostGroups = kOpenCodes / 32;
-
-__m512i code_table() {
-  alignas(64) std::uint16_t table[32];
-  for (int i = 0; i < 32; ++i) {
-    const float value = static_cast<float>(i % 16);
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, &value, sizeof bits);
-    table[i] = static_cast<std::uint16_t>(bits >> 16);
-  }
-  return _mm512_load_si512(table);
-}
 
 // Rows as tiles [k/32][m][32].
 void tile_rows(const LinearCall& call, i64 row0, i64 rows, std::uint16_t* out) {
@@ -40,11 +29,10 @@ void open_codes(const std::uint32_t* codes, i64 k, __m512i table, std::uint16_t*
   for (i64 i = 0; i < k; i += 8, codes += kBf16Panel, out += 8 * kBf16Panel) {
     _mm_prefetch(reinterpret_cast<const char*>(codes) + 2048, _MM_HINT_T0);
     const __m512i eight = _mm512_loadu_si512(codes);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const __m512i index = _mm512_srli_epi32(eight, static_cast<unsigned>(4 * j));
-      _mm512_storeu_si512(out + 2 * j * kBf16Panel, _mm512_permutexvar_epi16(index, table));
-    }
+    _mm512_storeu_si512(out, code_pairs<0>(eight, table));
+    _mm512_storeu_si512(out + 2 * kBf16Panel, code_pairs<1>(eight, table));
+    _mm512_storeu_si512(out + 4 * kBf16Panel, code_pairs<2>(eight, table));
+    _mm512_storeu_si512(out + 6 * kBf16Panel, code_pairs<3>(eight, table));
   }
 }
 

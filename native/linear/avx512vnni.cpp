@@ -3,58 +3,36 @@
 #include "seatrial/kernels.h"
 #include "simd/vec_avx512.h"
 #include "simd/lanes_avx512.h"
+#include "simd/dot_avx512.h"
 #include "simd/math.h"
 #include "linear/finish.h"
 #include "linear/quantise_row.h"
+#include "linear/dot_body.h"
 
 namespace seatrial {
 namespace {
 
-__m512i broadcast_quad(const std::int8_t* quad) {
-  std::int32_t bits = 0;
-  std::memcpy(&bits, quad, sizeof bits);
-  return _mm512_set1_epi32(bits);
-}
+struct VnniDot {
+  [[gnu::always_inline]] static __m512i add(__m512i sums, __m512i w, __m512i x) {
+    return _mm512_dpbusd_epi32(sums, x, w);
+  }
+};
 
-// Two sums per row, as in avx512bf16.cpp; k_padded is a multiple of 64.
-template <int MR>
-void rows_of_panel(const LinearCall& call, i64 row, i64 p) {
-  __m512i even[MR];
-  __m512i odd[MR];
-#pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r) {
-    even[r] = _mm512_loadu_si512(call.w_offset + p * kBf16Panel);
-    odd[r] = _mm512_setzero_si512();
+struct Int8Rows {
+  using Dot = VnniDot;
+  static i64 row_bytes(const LinearCall& call) { return call.k_padded; }
+  static const char* row(const LinearCall& call, i64 row) {
+    return reinterpret_cast<const char*>(call.a_int8 + row * call.k_padded);
   }
-  const std::int8_t* w = call.w_int8 + p * call.k_padded * kBf16Panel;
-  const std::int8_t* a = call.a_int8 + row * call.k_padded;
-  for (i64 i = 0; i < call.k_padded; i += 8, w += 128) {
-    _mm_prefetch(reinterpret_cast<const char*>(w) + 2048, _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(w) + 2048 + 64, _MM_HINT_T0);
-    const __m512i w0 = _mm512_loadu_si512(w);
-    const __m512i w1 = _mm512_loadu_si512(w + 64);
-#pragma GCC unroll 8
-    for (int r = 0; r < MR; ++r) {
-      even[r] = _mm512_dpbusd_epi32(even[r], broadcast_quad(a + r * call.k_padded + i), w0);
-      odd[r] = _mm512_dpbusd_epi32(odd[r], broadcast_quad(a + r * call.k_padded + i + 4), w1);
-    }
+  static const char* panel(const LinearCall& call, i64 p) {
+    return reinterpret_cast<const char*>(call.w_int8 + p * call.k_padded * kBf16Panel);
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < MR; ++r) {
-    const Vec sum = {_mm512_cvtepi32_ps(_mm512_add_epi32(even[r], odd[r]))};
-    finish_int8(call, row + r, p * kBf16Panel, sum, call.a_scale[row + r]);
+  static constexpr Begin from = Begin::from_first;
+  static const std::int32_t* first(const LinearCall& call, i64 p) { return call.w_offset + p * kBf16Panel; }
+  static void finish_sums(const LinearCall& call, i64 row, i64 p, __m512i sums) {
+    finish_int8(call, row, p * kBf16Panel, {_mm512_cvtepi32_ps(sums)}, call.a_scale[row]);
   }
-}
-
-void block(const LinearCall& call, i64 row0, i64 row1, i64 panel0, i64 panel1) {
-  for (i64 p = panel0; p < panel1; ++p) {
-    i64 row = row0;
-    for (; row + 8 <= row1; row += 8) rows_of_panel<8>(call, row, p);
-    for (; row + 4 <= row1; row += 4) rows_of_panel<4>(call, row, p);
-    if (row + 2 <= row1) rows_of_panel<2>(call, row, p), row += 2;
-    if (row < row1) rows_of_panel<1>(call, row, p);
-  }
-}
+};
 
 void to_offset_int8(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::int8_t* out, float* scales) {
   const __m128i top = _mm_set1_epi8(static_cast<char>(0x80));
@@ -68,7 +46,7 @@ void to_offset_int8(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std:
 }  // namespace
 
 void use_avx512vnni(QuantisedKernels& kernels) {
-  kernels.int8 = block;
+  kernels.int8 = dot_rows<Int8Rows>;
   kernels.to_int8 = to_offset_int8;
 }
 

@@ -26,16 +26,16 @@ void sum_groups(const LinearCall& call, const float* a, float* sums) {
 
 // A few rows: codes are read once, straight from memory.
 void few_rows(const PackedLinear& packed, const KernelTable& table, LinearCall& call) {
-  const bool tiles = table.quantised.int4_tiles != nullptr;
+  const bool bits = table.quantised.int4_bits != nullptr;
   const std::size_t entered = entered_bytes(call);
   const std::size_t sums_bytes = static_cast<std::size_t>(call.m * (call.k / call.group)) * sizeof(float);
-  auto* scratch = static_cast<char*>(call_scratch((tiles ? 2 : 1) * entered + sums_bytes));
+  auto* scratch = static_cast<char*>(call_scratch((bits ? 2 : 1) * entered + sums_bytes));
   i64 row_bytes = round_for_bf16(table, false, call, scratch);
-  if (tiles) row_bytes = round_for_bf16(table, true, call, scratch + entered);
-  auto* sums = reinterpret_cast<float*>(scratch + (tiles ? 2 : 1) * entered);
+  if (bits) row_bytes = round_for_bf16(table, true, call, scratch + entered);
+  auto* sums = reinterpret_cast<float*>(scratch + (bits ? 2 : 1) * entered);
   sum_groups(call, call.a_f32, sums);
   call.a_sums = sums;
-  const LinearBlock block = tiles ? table.quantised.int4_tiles : table.quantised.int4;
+  const LinearBlock block = bits ? table.quantised.int4_bits : table.quantised.int4;
   run_blocks(call, block, choose(packed, call.m, row_bytes, 16), packed.panels());
 }
 

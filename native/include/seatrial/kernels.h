@@ -69,7 +69,7 @@ struct QuantisedKernels {
   void (*to_int8)(const float* x, i64 ldx, i64 rows, i64 k, i64 k_padded, std::int8_t* out, float* scales);
   LinearBlock int8_tiles;  // matrix unit, quantises x itself; null without one
   LinearBlock int4;        // a few rows, from a_f32 and a_sums
-  LinearBlock int4_tiles;  // the same from a_bits and a_sums; matrix unit, null without one
+  LinearBlock int4_bits;   // the same from a_bits and a_sums; null without instructions for bfloat16
   // Panel `panel` as a bf16 panel [k/2][16][2], for many rows.
   void (*int4_to_bf16)(const LinearCall&, i64 panel, std::uint16_t* out);
 };
@@ -140,7 +140,7 @@ struct KernelTable {
   RoundKernels round;
   QuantisedKernels quantised;
   AttentionKernels attention;       // float32 and bf16
-  const AttentionKernels* attention_bf16;  // matrix unit, or null
+  const AttentionKernels* attention_bf16;  // instructions for bfloat16, or null
   DecodeKernels decode;
   PointwiseKernels pointwise;
 };
@@ -169,6 +169,8 @@ AttentionKernels attention_avx512();
 DecodeKernels decode_avx512();
 PointwiseKernels pointwise_avx512();
 LinearBlock linear_avx512bf16();
+LinearBlock int4_avx512bf16();
+AttentionKernels attention_avx512bf16();
 void use_avx512vnni(QuantisedKernels& kernels);  // int8 and to_int8
 LinearBlock linear_amx();
 LinearBlock int8_amx();
