@@ -14,6 +14,7 @@
 #include "seatrial/cpu.h"
 #include "seatrial/linear.h"
 #include "seatrial/memory.h"
+#include "seatrial/paged.h"
 #include "seatrial/pointwise.h"
 #include "seatrial/threads.h"
 
@@ -147,6 +148,47 @@ Result attention(int level, const In<float, 4>& q, const In<float, 4>& k, const 
   return y;
 }
 
+using Ints = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+Result paged_attention(int level, const In<float, 3>& q, const In<float, 3>& k, const In<float, 3>& v,
+                       const In<float, 2>& cos, const In<float, 2>& sin,
+                       const nb::ndarray<std::uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>& pool, int layer,
+                       const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& tables,
+                       const Ints& lengths, const Ints& counts, int precision) {
+  const bool bf16 = precision == static_cast<int>(Precision::bf16);
+  const std::size_t R = q.shape(0), H = q.shape(1), G = k.shape(1), D = q.shape(2);
+  require(k.shape(0) == R && v.shape(0) == R && v.shape(1) == G && k.shape(2) == D && v.shape(2) == D,
+          "q, k and v must agree in rows and head size");
+  require(G != 0 && H % G == 0 && D % 2 == 0, "the groups of k must divide the heads of q, D must be even");
+  require(q.stride(1) == extent(D) && k.stride(1) == extent(D) && v.stride(1) == extent(D), "heads must lie together");
+  require(cos.shape(0) == R && cos.shape(1) == D / 2 && sin.shape(0) == R && sin.shape(1) == D / 2,
+          "cos and sin must be [R, D/2]");
+  require(layer >= 0 && static_cast<std::size_t>(layer) < pool.shape(1) && pool.shape(2) == G &&
+              extent(pool.shape(3)) == page_bytes(static_cast<Level>(level), extent(D), bf16),
+          "pool must be [pages, layers, G, page bytes]");
+  require(lengths.shape(0) == tables.shape(0) && counts.shape(0) == tables.shape(0), "one table row per sequence");
+  i64 rows = 0;
+  for (std::size_t n = 0; n < tables.shape(0); ++n) {
+    const i64 end = i64{lengths(n)} + counts(n);
+    require(lengths(n) >= 0 && counts(n) >= 0 && end <= extent(tables.shape(1)) * kPageKeys,
+            "a table must have a page for every position");
+    for (i64 j = 0; j * kPageKeys < end; ++j)
+      require(tables(n, j) >= 0 && static_cast<std::size_t>(tables(n, j)) < pool.shape(0), "no such page");
+    rows += counts(n);
+  }
+  require(rows == extent(R), "counts must add up to the rows");
+  Result y = result({R, H, D});
+  const i64 group_stride = pool.stride(2);
+  const PagedCall call{extent(R), extent(H), extent(G), extent(D), q.data(), k.data(), v.data(), q.stride(0),
+                       k.stride(0), v.stride(0), cos.data(), sin.data(),
+                       reinterpret_cast<char*>(pool.data()) + layer * pool.stride(1), pool.stride(0), group_stride,
+                       extent(tables.shape(0)), tables.data(), extent(tables.shape(1)), lengths.data(), counts.data(),
+                       1.0F / std::sqrt(static_cast<float>(D)), bf16, y.data()};
+  nb::gil_scoped_release release;
+  run_paged(static_cast<Level>(level), call);
+  return y;
+}
+
 // Rows rounded to bfloat16 and widened: what enters a bf16 multiply.  For tests.
 Result round_bf16(int level, const In<float, 2>& x) {
   const i64 columns = extent(x.shape(1));
@@ -196,5 +238,14 @@ NB_MODULE(_native, m) {
   m.def("rope", &rope, nb::arg("level"), nb::arg("x"), nb::arg("cos"), nb::arg("sin"));
   m.def("attention", &attention, nb::arg("level"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("causal"),
         nb::arg("precision"));
+  m.attr("PAGE_KEYS") = kPageKeys;
+  m.def("page_bytes",
+        [](int level, int D, int precision) {
+          return page_bytes(static_cast<Level>(level), D, precision == static_cast<int>(Precision::bf16));
+        },
+        nb::arg("level"), nb::arg("head_dim"), nb::arg("precision"));
+  m.def("paged_attention", &paged_attention, nb::arg("level"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("cos"),
+        nb::arg("sin"), nb::arg("pool").noconvert(), nb::arg("layer"), nb::arg("tables"), nb::arg("lengths"),
+        nb::arg("counts"), nb::arg("precision"));
   m.def("round_bf16", &round_bf16, nb::arg("level"), nb::arg("x"));
 }

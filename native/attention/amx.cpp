@@ -11,6 +11,7 @@ struct TileUnit {
   static constexpr i64 query_block = 32;
   static constexpr i64 key_block = 1024;
   using Session = Tiles;
+  static i64 padded(i64 rows) { return rows > 16 ? 32 : 16; }
   static void fence() { memory_fence(); }
 
   template <int MT>
@@ -32,12 +33,13 @@ struct TileUnit {
       tile_scores<1>(packed, r, stride, key0, count);
   }
 
-  // 16 NT columns from d; the first block of keys finds nothing in `out`.
+  // 16 NT columns from d.
   template <int MT, int NT>
-  static void tile_values(const Packed& packed, const Rows& r, i64 stride, i64 width, i64 d, i64 key0, i64 count) {
+  static void tile_values(const Packed& packed, const Rows& r, i64 stride, i64 width, i64 d, i64 key0, i64 count,
+                          bool first) {
     const i64 column = packed.value_steps * kTileElements;
     const std::uint16_t* tile = packed.values + d / 16 * column + key0 / 32 * kTileElements;
-    if (key0 == 0)
+    if (first)
       clear_sums<MT, NT>();
     else
       load_sums<MT, NT>(r.out + d, width);
@@ -47,19 +49,21 @@ struct TileUnit {
   }
 
   template <int MT>
-  static void all_values(const Packed& packed, const Rows& r, i64 stride, i64 width, i64 key0, i64 count) {
+  static void all_values(const Packed& packed, const Rows& r, i64 stride, i64 width, i64 key0, i64 count,
+                         bool first) {
     for (i64 d = 0; d < width; d += 32)
       if (width - d >= 32)
-        tile_values<MT, 2>(packed, r, stride, width, d, key0, count);
+        tile_values<MT, 2>(packed, r, stride, width, d, key0, count, first);
       else
-        tile_values<MT, 1>(packed, r, stride, width, d, key0, count);
+        tile_values<MT, 1>(packed, r, stride, width, d, key0, count, first);
   }
 
-  static void add_values(const Packed& packed, const Rows& r, i64 stride, i64 rows, i64 width, i64 key0, i64 count) {
+  static void add_values(const Packed& packed, const Rows& r, i64 stride, i64 rows, i64 width, i64 key0, i64 count,
+                         bool first) {
     if (rows > 16)
-      all_values<2>(packed, r, stride, width, key0, count);
+      all_values<2>(packed, r, stride, width, key0, count, first);
     else
-      all_values<1>(packed, r, stride, width, key0, count);
+      all_values<1>(packed, r, stride, width, key0, count, first);
   }
 };
 

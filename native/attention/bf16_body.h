@@ -5,9 +5,10 @@
 // multiply the values (unnormalised, where the reference rounds them normalised).
 //
 // A Unit multiplies.  It has: query_block (a multiple of 16) and key_block (of 32), rows and keys at a time;
+// padded(rows), how many rows it reads;
 // a Session, alive while a block of queries is worked on; fence(), called between plain code and the unit's;
 // scores(), which fills the scores of `count` keys from `key0`; and add_values(), which adds weights times
-// values to `out`, or sets it for the first block of keys.
+// values to `out`, or sets it for the `first` block of keys.
 #pragma once
 
 namespace seatrial {
@@ -24,12 +25,14 @@ struct Packed {
   i64 key_steps;    // tiles along D for the keys
   i64 value_steps;  // tiles along T for the values
 
-  Packed(const AttentionCall& c, void* data)
-      : keys(static_cast<std::uint16_t*>(data)),
-        values(keys + up(c.T, 32) * up(c.D, 32)),
-        key_steps(up(c.D, 32) / 32),
-        value_steps(up(c.T, 32) / 32) {}
+  Packed(i64 T, i64 D, const void* data)
+      : keys(static_cast<std::uint16_t*>(const_cast<void*>(data))),
+        values(keys + up(T, 32) * up(D, 32)),
+        key_steps(up(D, 32) / 32),
+        value_steps(up(T, 32) / 32) {}
 };
+
+i64 within(i64 seen, i64 count) { return seen < 0 ? 0 : (seen < count ? seen : count); }
 
 i64 packed_bytes(const AttentionCall& c) { return up(c.T, 32) * (up(c.D, 32) + up(c.D, 16)) * 2; }
 
@@ -49,19 +52,31 @@ __m512i load_bits(const float* row, i64 from, i64 end) {
   return to_bits(load_inside(row, from, end), load_inside(row, from + 16, end));
 }
 
-void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* data) {
-  const Packed packed(c, data);
-  const i64 end = key1 == c.T ? up(c.T, 32) : key1;
+void pack_key(const Packed& packed, i64 t, const float* k, i64 width) {
   const __m512i rows = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
                                           _mm512_set1_epi32(16));
-  for (i64 t = key0; t < end; ++t) {
-    const float* k = row_of(c.k, b, t < c.T ? t : 0, g);
-    const i64 width = t < c.T ? c.D : 0;
-    for (i64 s = 0; s < packed.key_steps; ++s) {
-      std::uint16_t* tile = packed.keys + (t / 16 * packed.key_steps + s) * kPackedTile + t % 16 * 2;
-      _mm512_i32scatter_epi32(tile, rows, load_bits(k, s * 32, width), 4);
-    }
+  for (i64 s = 0; s < packed.key_steps; ++s) {
+    std::uint16_t* tile = packed.keys + (t / 16 * packed.key_steps + s) * kPackedTile + t % 16 * 2;
+    _mm512_i32scatter_epi32(tile, rows, load_bits(k, s * 32, width), 4);
   }
+}
+
+void put(const AttentionCall& c, i64 key, const float* k, const float* v, void* page) {
+  const Packed packed(c.T, c.D, page);
+  pack_key(packed, key, k, c.D);
+  std::uint16_t* pair = packed.values + key / 32 * kPackedTile + key % 32 / 2 * 32 + key % 2;
+  alignas(64) std::uint16_t bits[32];
+  for (i64 d = 0; d < c.D; d += 32) {
+    _mm512_store_si512(bits, load_bits(v, d, c.D));
+    for (i64 i = 0; i < 32 && d + i < c.D; ++i)
+      pair[(d + i) / 16 * packed.value_steps * kPackedTile + (d + i) % 16 * 2] = bits[i];
+  }
+}
+
+void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* data) {
+  const Packed packed(c.T, c.D, data);
+  const i64 end = key1 == c.T ? up(c.T, 32) : key1;
+  for (i64 t = key0; t < end; ++t) pack_key(packed, t, row_of(c.k, b, t < c.T ? t : 0, g), t < c.T ? c.D : 0);
   alignas(64) static constexpr std::uint16_t kPairs[32] = {
       0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -150,29 +165,26 @@ struct Attention {
     return Unit::query_block * (kScoreStride * 4 + kWeightStride * 2 + up(c.D, 32) * 2 + up(c.D, 16) * 4 + 8);
   }
 
-  // Softmax weights of all rows of a block.  Maxima first: no row then waits for its own.  `out`, from keys
-  // before, is scaled to the new maxima.
-  static void soften(const AttentionCall& c, const Rows& r, i64 row0, i64 rows, i64 key0, i64 count) {
+  // Softmax weights of all rows of a block, of which row i sees seen(i) <= `count` keys.  Maxima first: no row then
+  // waits for its own.  `out`, from keys before (unless `first`), is scaled to the new maxima.
+  template <typename Seen>
+  static void soften(float scale, i64 D, const Rows& r, i64 rows, i64 count, bool first, const Seen& seen) {
     alignas(64) float base[Unit::query_block] = {};
     alignas(64) float factor[Unit::query_block];
-    const float scale = c.scale * 1.44269504F;
-    const auto seen = [&](i64 i) {
-      const i64 keys = c.visible(row0 + i) - key0;
-      return keys < 0 ? 0 : (keys < count ? keys : count);
-    };
+    scale *= 1.44269504F;
     for (i64 i = 0; i < rows; ++i) {
       const float peak = largest(r.scores + i * kScoreStride, seen(i), r.maximum[i]);
       base[i] = peak == -__builtin_inff() ? 0.0F : peak;
     }
-    for (i64 i = 0; i < Unit::query_block; i += 16)
+    for (i64 i = 0; i < rows; i += 16)
       exp2_below((Vec::load(r.maximum + i) - Vec::load(base + i)) * Vec::set(scale)).store(factor + i);
-    const i64 width = up(c.D, 16);
+    const i64 width = up(D, 16);
     for (i64 i = 0; i < rows; ++i) {
       const float* scores = r.scores + i * kScoreStride;
       const float sum = weigh(scores, r.weights + i * kWeightStride, base[i], scale, seen(i), up(count, 32));
       r.sum[i] = r.sum[i] * factor[i] + sum;
       if (seen(i) > 0) r.maximum[i] = base[i];
-      if (key0 == 0) continue;
+      if (first) continue;
       for (i64 d = 0; d < width; d += 16) {
         float* out = r.out + i * width + d;
         (Vec::load(out) * Vec::set(factor[i])).store(out);
@@ -180,9 +192,11 @@ struct Attention {
     }
   }
 
-  static Rows prepare(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 rows, void* scratch) {
-    const i64 width = up(c.D, 16);
-    const i64 depth = up(c.D, 32);
+  // A block of queries in scratch; row(i) gives its values.
+  template <typename Row>
+  static Rows prepare(i64 D, i64 rows, void* scratch, const Row& row) {
+    const i64 width = up(D, 16);
+    const i64 depth = up(D, 32);
     Rows r;
     r.scores = static_cast<float*>(scratch);
     r.out = r.scores + Unit::query_block * kScoreStride;
@@ -190,30 +204,31 @@ struct Attention {
     r.sum = r.maximum + Unit::query_block;
     r.weights = reinterpret_cast<std::uint16_t*>(r.sum + Unit::query_block);
     r.q = r.weights + Unit::query_block * kWeightStride;
-    for (i64 i = 0; i < Unit::query_block; ++i) {
-      const float* q = row_of(c.q, b, row0 + (i < rows ? i : 0), h);
-      for (i64 d = 0; d < depth; d += 32) _mm512_storeu_si512(r.q + i * depth + d, load_bits(q, d, i < rows ? c.D : 0));
+    const i64 padded = Unit::padded(rows);
+    for (i64 i = 0; i < padded; ++i) {
+      const float* q = row(i < rows ? i : 0);
+      for (i64 d = 0; d < depth; d += 32) _mm512_storeu_si512(r.q + i * depth + d, load_bits(q, d, i < rows ? D : 0));
       r.maximum[i] = -__builtin_inff();
       r.sum[i] = 0.0F;
     }
-    for (i64 i = 0; i < Unit::query_block * width; i += 16) Vec::zero().store(r.out + i);
+    for (i64 i = 0; i < padded * width; i += 16) Vec::zero().store(r.out + i);
     Unit::fence();
     return r;
   }
 
   static void block(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, const void* data, void* scratch) {
     const typename Unit::Session session;
-    const Packed packed(c, const_cast<void*>(data));
+    const Packed packed(c.T, c.D, data);
     const i64 rows = row1 - row0;
-    const Rows r = prepare(c, b, h, row0, rows, scratch);
-    const i64 last = c.visible(row1 - 1) < c.T ? c.visible(row1 - 1) : c.T;
+    const Rows r = prepare(c.D, rows, scratch, [&](i64 i) { return row_of(c.q, b, row0 + i, h); });
+    const i64 last = within(c.visible(row1 - 1), c.T);
     const i64 width = up(c.D, 16);
     for (i64 key = 0; key < last; key += Unit::key_block) {
       const i64 count = last - key < Unit::key_block ? last - key : Unit::key_block;
       Unit::scores(packed, r, kScoreStride, rows, key, count);
-      soften(c, r, row0, rows, key, count);
+      soften(c.scale, c.D, r, rows, count, key == 0, [&](i64 i) { return within(c.visible(row0 + i) - key, count); });
       Unit::fence();
-      Unit::add_values(packed, r, kWeightStride, rows, width, key, count);
+      Unit::add_values(packed, r, kWeightStride, rows, width, key, count, key == 0);
     }
     for (i64 i = 0; i < rows; ++i) {
       float* out = c.out + ((b * c.S + row0 + i) * c.H + h) * c.D;
@@ -221,11 +236,32 @@ struct Attention {
       for (i64 d = 0; d < c.D; d += 16) (Vec::load(r.out + i * width + d) * inverse).store_n(out + d, c.D - d);
     }
   }
+
+  static void pages(const PageRows& c, void* scratch) {
+    const typename Unit::Session session;
+    const Rows r = prepare(c.D, c.rows, scratch, [&](i64 i) { return c.q[i]; });
+    const i64 width = up(c.D, 16);
+    for (i64 j = 0; j < c.count; ++j) {
+      const Packed packed(kPageKeys, c.D, c.page(j));
+      Unit::scores(packed, r, kScoreStride, c.rows, 0, kPageKeys);
+      soften(c.scale, c.D, r, c.rows, kPageKeys, j == 0,
+             [&](i64 i) { return within(c.visible[i] - j * kPageKeys, kPageKeys); });
+      Unit::fence();
+      Unit::add_values(packed, r, kWeightStride, c.rows, width, 0, kPageKeys, j == 0);
+    }
+    for (i64 i = 0; i < c.rows; ++i) {
+      float* state = c.state + i * (c.D + 2);
+      state[0] = r.maximum[i] * c.scale;
+      state[1] = r.sum[i];
+      for (i64 d = 0; d < c.D; d += 16) Vec::load(r.out + i * width + d).store_n(state + 2 + d, c.D - d);
+    }
+  }
 };
 
 template <typename Unit>
 AttentionKernels attention_of() {
-  return {packed_bytes, pack, 32, Unit::query_block, Attention<Unit>::scratch_bytes, Attention<Unit>::block};
+  using A = Attention<Unit>;
+  return {packed_bytes, pack, 32, Unit::query_block, A::scratch_bytes, A::block, put, A::pages};
 }
 
 }  // namespace

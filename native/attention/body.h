@@ -21,14 +21,16 @@ i64 scratch_bytes(const AttentionCall& c) {
   return (kQueryBlock * (c.D + kKeyBlock + up(c.D, kPanel) + 2) + 64) * 4;
 }
 
-[[gnu::always_inline]] inline float entering(const AttentionCall& c, float x) {
+template <typename Call>
+[[gnu::always_inline]] inline float entering(const Call& c, float x) {
   if (!c.bf16) return x;
   float result = 0.0F;
   Vec::round_bf16(Vec::set(x)).store_n(&result, 1);
   return result;
 }
 
-[[gnu::always_inline]] inline Vec entering(const AttentionCall& c, Vec x) { return c.bf16 ? Vec::round_bf16(x) : x; }
+template <typename Call>
+[[gnu::always_inline]] inline Vec entering(const Call& c, Vec x) { return c.bf16 ? Vec::round_bf16(x) : x; }
 
 const float* row_of(const Strided& a, i64 b, i64 position, i64 head) {
   return a.data + b * a.batch + position * a.position + head * a.head;
@@ -54,7 +56,8 @@ void pack(const AttentionCall& c, i64 b, i64 g, i64 key0, i64 key1, void* packed
 
 // Turns a row's scores into unnormalised weights in place; only the first `seen` of `count` count.
 // Updates the running maximum and sum; returns the factor for what was accumulated before.
-float soften(const AttentionCall& c, float* scores, i64 seen, i64 count, float& maximum, float& sum) {
+template <typename Call>
+float soften(const Call& c, float* scores, i64 seen, i64 count, float& maximum, float& sum) {
   const Vec scale = Vec::set(c.scale);
   Vec top = Vec::set(maximum);
   for (i64 i = 0; i < seen; i += Vec::width) {
@@ -88,8 +91,9 @@ struct Rows {  // the scratch of one block of queries
   float* sum;
 };
 
-Rows prepare(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, void* scratch) {
-  const i64 rows = row1 - row0;
+// A block of queries in scratch; row(i) gives its values.
+template <typename Call, typename Row>
+Rows prepare(const Call& c, i64 rows, void* scratch, const Row& row) {
   const i64 width = up(c.D, kPanel);
   Rows r;
   r.q = static_cast<float*>(scratch);
@@ -98,7 +102,7 @@ Rows prepare(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, void* scr
   r.maximum = r.out + kQueryBlock * width;
   r.sum = r.maximum + kQueryBlock;
   for (i64 i = 0; i < rows; ++i) {
-    const float* q = row_of(c.q, b, row0 + i, h);
+    const float* q = row(i);
     for (i64 d = 0; d < c.D; ++d) r.q[i * c.D + d] = entering(c, q[d]);
     r.maximum[i] = -__builtin_inff();
     r.sum[i] = 0.0F;
@@ -107,37 +111,42 @@ Rows prepare(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, void* scr
   return r;
 }
 
-void keys_block(const AttentionCall& c, const Rows& r, i64 row0, i64 rows, i64 key0, i64 count, const float* packed) {
+// `count` keys from `keys`, values from `values` with `value_rows` rows in a panel; seen(i) of them count for row i.
+template <typename Call, typename Seen>
+void keys_block(const Call& c, const Rows& r, i64 rows, i64 count, const float* keys, const float* values,
+                i64 value_rows, const Seen& seen) {
   const i64 width = up(c.D, kPanel);
   for (i64 t = 0; t < count; t += kPanel)
-    gemm_rows(r.q, c.D, rows, packed + (key0 + t) * c.D, c.D, [&](i64 row, Vec left, Vec right) {
+    gemm_rows(r.q, c.D, rows, keys + t * c.D, c.D, [&](i64 row, Vec left, Vec right) {
       left.store(r.scores + row * kKeyBlock + t);
       right.store(r.scores + row * kKeyBlock + t + Vec::width);
     });
   for (i64 i = 0; i < rows; ++i) {
-    i64 seen = c.visible(row0 + i) - key0;
-    seen = seen < 0 ? 0 : (seen < count ? seen : count);
-    const float factor = soften(c, r.scores + i * kKeyBlock, seen, count, r.maximum[i], r.sum[i]);
+    const float factor = soften(c, r.scores + i * kKeyBlock, seen(i), count, r.maximum[i], r.sum[i]);
     if (factor != 1.0F)
       for (i64 d = 0; d < width; d += Vec::width)
         (Vec::load(r.out + i * width + d) * Vec::set(factor)).store(r.out + i * width + d);
   }
-  const float* values = packed + up(c.T, kPanel) * c.D + key0 * kPanel;
   for (i64 d = 0; d < width; d += kPanel)
-    gemm_rows(r.scores, kKeyBlock, rows, values + d * c.T, count, [&](i64 row, Vec left, Vec right) {
+    gemm_rows(r.scores, kKeyBlock, rows, values + d * value_rows, count, [&](i64 row, Vec left, Vec right) {
       float* out = r.out + row * width + d;
       (Vec::load(out) + left).store(out);
       (Vec::load(out + Vec::width) + right).store(out + Vec::width);
     });
 }
 
-void block(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, const void* packed, void* scratch) {
-  const Rows r = prepare(c, b, h, row0, row1, scratch);
+i64 within(i64 seen, i64 count) { return seen < 0 ? 0 : (seen < count ? seen : count); }
+
+void block(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, const void* data, void* scratch) {
   const i64 rows = row1 - row0;
+  const Rows r = prepare(c, rows, scratch, [&](i64 i) { return row_of(c.q, b, row0 + i, h); });
   const i64 last = c.visible(row1 - 1) < c.T ? c.visible(row1 - 1) : c.T;
+  const float* keys = static_cast<const float*>(data);
+  const float* values = keys + up(c.T, kPanel) * c.D;
   for (i64 key = 0; key < last; key += kKeyBlock) {
     const i64 count = last - key < kKeyBlock ? last - key : kKeyBlock;
-    keys_block(c, r, row0, rows, key, count, static_cast<const float*>(packed));
+    keys_block(c, r, rows, count, keys + key * c.D, values + key * kPanel, c.T,
+               [&](i64 i) { return within(c.visible(row0 + i) - key, count); });
   }
   const i64 width = up(c.D, kPanel);
   for (i64 i = 0; i < rows; ++i) {
@@ -148,8 +157,33 @@ void block(const AttentionCall& c, i64 b, i64 h, i64 row0, i64 row1, const void*
   }
 }
 
+void put(const AttentionCall& c, i64 key, const float* k, const float* v, void* page) {
+  float* keys = static_cast<float*>(page) + key / kPanel * c.D * kPanel + key % kPanel;
+  float* values = static_cast<float*>(page) + up(c.T, kPanel) * c.D + key * kPanel;
+  for (i64 d = 0; d < c.D; ++d) {
+    keys[d * kPanel] = entering(c, k[d]);
+    values[d / kPanel * c.T * kPanel + d % kPanel] = entering(c, v[d]);
+  }
+}
+
+void pages(const PageRows& c, void* scratch) {
+  const Rows r = prepare(c, c.rows, scratch, [&](i64 i) { return c.q[i]; });
+  for (i64 j = 0; j < c.count; ++j) {
+    const float* keys = static_cast<const float*>(c.page(j));
+    keys_block(c, r, c.rows, kPageKeys, keys, keys + up(kPageKeys, kPanel) * c.D, kPageKeys,
+               [&](i64 i) { return within(c.visible[i] - j * kPageKeys, kPageKeys); });
+  }
+  const i64 width = up(c.D, kPanel);
+  for (i64 i = 0; i < c.rows; ++i) {
+    float* state = c.state + i * (c.D + 2);
+    state[0] = r.maximum[i];
+    state[1] = r.sum[i];
+    for (i64 d = 0; d < c.D; ++d) state[2 + d] = r.out[i * width + d];
+  }
+}
+
 AttentionKernels attention_kernels() {
-  return {packed_bytes, pack, kPanel, kQueryBlock, scratch_bytes, block};
+  return {packed_bytes, pack, kPanel, kQueryBlock, scratch_bytes, block, put, pages};
 }
 
 }  // namespace

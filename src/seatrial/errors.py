@@ -103,3 +103,11 @@ class ContextOverflowError(PromptError):
 
 class ComputeError(SeatrialError):
     """The model computed something that is not a number."""
+
+
+class CapacityError(SeatrialError):
+    """There is no room for this now."""
+
+
+class BusyError(CapacityError):
+    """Too many requests are waiting."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from seatrial.vision.checkpoint import Model
-from seatrial.vision.generation import generate
 from seatrial.vision.pictures import Tiles, cut, load, normalise
 from seatrial.vision.prompt import Message, Prompt, build_prompt
 from seatrial.vision.sampling import Decoding
+from seatrial.vision.scheduling import Scheduler
 from seatrial.vision.video import Clip, sample_indices
 from tests.golden.cases import Case, Frames
 from tests.golden.reference import NEW_TOKENS, probe
@@ -96,9 +96,11 @@ def distance(case: Case, model: Model, facts: dict[str, Any], arrays: dict[str, 
         seen.setdefault(name, []).append(value)
 
     decoding = Decoding(max_new_tokens=NEW_TOKENS)
-    tokens: list[int] = []
-    for _, _, state in generate(model, [prompt], decoding, observe):
-        tokens = state.tokens
+    scheduler = Scheduler(model)
+    state = scheduler.submit(prompt, decoding, observe=observe)
+    tokens = state.tokens
+    for _ in scheduler.pieces(state):
+        pass
     scores, expected = last_logits(model, prompt), arrays["logits"]
     seams = {}
     for name, values in seen.items():
@@ -122,8 +124,9 @@ def last_logits(model: Model, prompt: Prompt) -> np.ndarray:
     from seatrial.vision.kv import KvCache
 
     x, _ = prompt_embeddings(model, prompt)
-    cache_ = KvCache(model.processor.config.text, len(x))
-    hidden = decoder.forward(model.decoder, x, [(cache_, len(x))], model.ops)
+    kept = KvCache(model.pool)
+    hidden = decoder.forward(model.decoder, x, [(kept, len(x))], model.ops)
+    kept.release()
     return decoder.logits(model.decoder, np.ascontiguousarray(hidden[-1:]), model.ops)[0]
 
 

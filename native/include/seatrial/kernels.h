@@ -10,7 +10,7 @@ namespace seatrial {
 using i64 = std::int64_t;
 
 // Raised whenever bindings.cpp changes in a way that the Python side must know.
-inline constexpr int kAbi = 2;
+inline constexpr int kAbi = 3;
 
 // Each level contains the ones below it: a table for `amx` uses the avx512 kernels where AMX does not apply.
 enum class Level : int { generic = 0, avx2 = 1, avx512 = 2, amx = 3 };
@@ -104,6 +104,26 @@ struct AttentionCall {
   }
 };
 
+// Keys and values of a decoder live in pages: kPageKeys positions of one layer and group, packed as the blocked
+// kernels like them.  Rows of queries (any positions, any heads of the group) run over some pages in turn.
+inline constexpr i64 kPageKeys = 64;
+
+struct PageRows {
+  i64 D;
+  float scale;
+  bool bf16;
+  i64 rows;                   // at most query_block
+  const float* const* q;      // a row of D each
+  const i64* visible;         // per row: how many of the run's keys it sees
+  const char* pages;          // page j of the run is at pages + table[j] * page_stride
+  const std::int32_t* table;
+  i64 page_stride;            // bytes
+  i64 count;                  // pages in the run
+  float* state;               // [rows][2 + D]: maximum of scaled scores, sum of weights, unnormalised outputs
+
+  const void* page(i64 j) const { return pages + table[j] * page_stride; }
+};
+
 // Blocked kernels: keys and values of one (batch, group) are packed once, then blocks of queries run over
 // them.  Sizes are bytes and multiples of 64.
 struct AttentionKernels {
@@ -113,6 +133,8 @@ struct AttentionKernels {
   i64 query_block;   // rows per call of `block`
   i64 (*scratch_bytes)(const AttentionCall&);
   void (*block)(const AttentionCall&, i64 b, i64 h, i64 row0, i64 row1, const void* packed, void* scratch);
+  void (*put)(const AttentionCall&, i64 key, const float* k, const float* v, void* page);  // one position; reads T, D, bf16
+  void (*pages)(const PageRows&, void* scratch);  // scratch as for `block`
 };
 
 // A few queries against many keys, straight from the strided arrays: `state` gets, per row (query, head of

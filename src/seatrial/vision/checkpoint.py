@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seatrial.vision.decoder import Decoder, load_decoder
 from seatrial.vision.features import FeatureCache
+from seatrial.vision.kv import PagePool
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
 from seatrial.vision.precision import RECIPES, resolve_precision
@@ -18,13 +19,17 @@ from seatrial.vision.tower import Tower, load_tower
 from seatrial.vision.weights import load_weights
 
 
+_CONTEXTS = 4
+"""Prompts of full length whose keys and values there is room for at a time."""
+
+
 @dataclass(frozen=True)
 class Model:
     """Everything needed to answer.
 
     `features` keeps tiles that were seen, under `fingerprint`: the tower's weights, the precision and
-    the instruction set (empty when nothing is kept); `prefixes` keeps keys and values of prompts seen
-    lately; `load_seconds` is how long reading and packing took.
+    the instruction set (empty when nothing is kept); `pool` holds keys and values, of which `prefixes` keeps
+    those of prompts seen lately; `load_seconds` is how long reading and packing took.
     """
 
     processor: Processor
@@ -35,6 +40,7 @@ class Model:
     eos_ids: frozenset[int]
     fingerprint: str
     features: FeatureCache
+    pool: PagePool
     prefixes: PrefixCache
     load_seconds: float
 
@@ -63,6 +69,10 @@ def load_model(
     tower = load_tower(weights, processor.config, ops, RECIPES[chosen])
     decoder = load_decoder(weights, processor.config, ops, RECIPES[chosen])
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
+    prefixes = prefixes or PrefixCache(0)
+    text = processor.config.text
+    pool = PagePool(text, ops, RECIPES[chosen].attention, _CONTEXTS * text.max_positions)
+    pool.make_room = prefixes.give_up
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(
         processor=processor,
@@ -73,6 +83,7 @@ def load_model(
         eos_ids=frozenset(eos),
         fingerprint="" if features.is_off else f"{weights.fingerprint(*TOWER)} {chosen} {ops.instruction_set}",
         features=features,
-        prefixes=prefixes or PrefixCache(0),
+        pool=pool,
+        prefixes=prefixes,
         load_seconds=time.perf_counter() - began,
     )

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.vision.config import ModelConfig, TextConfig
-from seatrial.vision.kv import KvCache
+from seatrial.vision.kv import KvCache, PagePool, page_tables
 from seatrial.vision.ops.bfloat16 import as_f32
-from seatrial.vision.ops.protocol import Array, AttentionPrecision, Linear, Ops
+from seatrial.vision.ops.protocol import Array, AttentionPrecision, Linear, Ops, PageTables
 from seatrial.vision.precision import Recipe
 from seatrial.vision.tower import Observe, stacked
 from seatrial.vision.weights import Weights
@@ -100,15 +100,17 @@ def forward(
 ) -> Array:
     """Run rows through all layers, filling the caches; returns the final-normed hidden states [R, C].
 
-    `sequences` gives, in row order, each sequence's cache and how many of the rows are its next positions.
+    `sequences` gives, in row order, each sequence's cache and how many of the rows are its next positions; all
+    caches are of one pool.  Raises CapacityError, with nothing filled, when the pool has no room.
     """
-    config = decoder.config
-    eps = config.rms_norm_eps
+    eps = decoder.config.rms_norm_eps
+    where = page_tables(sequences)
+    pool = sequences[0][0].pool
     angles = np.concatenate([_angles(decoder, cache.length, count) for cache, count in sequences])
-    cos, sin = np.cos(angles), np.sin(angles)
+    turn = np.cos(angles), np.sin(angles)
     for number, layer in enumerate(decoder.layers):
         h_RC = ops.rms_norm(x_RC, layer.norm1, eps)
-        attended = _attend(decoder, number, ops.linear(h_RC, layer.qkv), cos, sin, sequences, ops)
+        attended = _attend(decoder, number, ops.linear(h_RC, layer.qkv), turn, pool, where, ops)
         x_RC = ops.linear(attended, layer.o, residual=x_RC)
         gate_up = ops.linear(ops.rms_norm(x_RC, layer.norm2, eps), layer.gate_up)
         x_RC = ops.linear(ops.silu_mul(gate_up), layer.down, residual=x_RC)
@@ -128,27 +130,16 @@ def _attend(
     decoder: Decoder,
     number: int,
     qkv: Array,
-    cos: Array,
-    sin: Array,
-    sequences: Sequence[tuple[KvCache, int]],
+    turn: tuple[Array, Array],
+    pool: PagePool,
+    where: PageTables,
     ops: Ops,
 ) -> Array:
     config = decoder.config
     heads = qkv.reshape(len(qkv), config.heads + 2 * config.kv_heads, config.head_dim)
-    turned = ops.rope(heads[:, : config.heads + config.kv_heads], cos, sin)
-    q_RHD, k_RGD = turned[:, : config.heads], turned[:, config.heads :]
-    v_RGD = heads[:, config.heads + config.kv_heads :]
-    attended: list[Array] = []
-    start = 0
-    for cache, count in sequences:
-        own = slice(start, start + count)
-        k_TGD, v_TGD = cache.extend(number, k_RGD[own], v_RGD[own])
-        attended.append(
-            ops.attention(q_RHD[own][None], k_TGD[None], v_TGD[None], causal=True, precision=decoder.attention)[0]
-        )
-        start += count
-    joined = attended[0] if len(attended) == 1 else np.concatenate(attended)
-    flat: Array = joined.reshape(len(qkv), -1)
+    q_RHD, k_RGD, v_RGD = np.split(heads, (config.heads, config.heads + config.kv_heads), axis=1)
+    attended = ops.paged_attention(q_RHD, k_RGD, v_RGD, *turn, pool.array, number, where, decoder.attention)
+    flat: Array = attended.reshape(len(qkv), -1)
     return flat
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.vision import hub
+from seatrial.vision.answers import AnswerState, FinishReason, Timings
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.features import FeatureCache
-from seatrial.vision.generation import AnswerState, FinishReason, Timings, generate
 from seatrial.vision.pictures import Source
 from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor, Reading
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding
+from seatrial.vision.scheduling import Scheduler
 from seatrial.vision.tower import Progress
 
 
@@ -26,8 +27,8 @@ class Reply:
     `tokens` are the ids made, the end token included; `grids` (rows, cols) per picture, (0, 0) for one
     tile, (frames, 1) for a clip; `tiles` how many the prompt holds, `cached_tiles` how many of them cost no
     vision (seen before, or twice in this prompt); `cached_tokens` how many positions of the prompt were
-    taken from an earlier one that began the same; `logprobs` natural logarithms per
-    token, when asked for; `finish_reason` is "stop" or "length".
+    taken from an earlier one that began the same; `drafted_tokens` how many tokens of the answer had been
+    guessed right; `logprobs` natural logarithms per token, when asked for; `finish_reason` is "stop" or "length".
     """
 
     text: str
@@ -39,6 +40,7 @@ class Reply:
     timings: Timings
     cached_tiles: int = 0
     cached_tokens: int = 0
+    drafted_tokens: int = 0
     logprobs: list[float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,10 +49,15 @@ class Reply:
 
 
 class Engine:
-    """A loaded model; make one with `seatrial.vision.open`."""
+    """A loaded model; make one with `seatrial.vision.open`.
 
-    def __init__(self, model: Model) -> None:
+    Threads may share it: their requests are answered together.  Beside the errors named below, every request
+    may meet BusyError, when too many are waiting.
+    """
+
+    def __init__(self, model: Model, scheduler: Scheduler | None = None) -> None:
         self.model = model
+        self._scheduler = scheduler or Scheduler(model)
 
     @classmethod
     def load(
@@ -109,10 +116,7 @@ class Engine:
 
     def answer(self, prompts: Sequence[Prompt], decoding: Decoding | None = None) -> list[Reply]:
         """Answer several prepared prompts as one batch; the replies are in their order."""
-        final: dict[int, AnswerState] = {}
-        for index, _, state in generate(self.model, prompts, decoding or Decoding()):
-            final[index] = state
-        return [reply_of(final[index]) for index in range(len(prompts))]
+        return [reply_of(state) for state in self._scheduler.batch(prompts, decoding or Decoding())]
 
     def stream_prompt(
         self, prompt: Prompt, decoding: Decoding | None = None, progress: Progress | None = None
@@ -121,8 +125,8 @@ class Engine:
 
         `progress` is called with (tiles done, tiles in all) while the pictures are looked at.
         """
-        for _, piece, last in generate(self.model, [prompt], decoding or Decoding(), progress=progress):
-            state = last
+        state = self._scheduler.submit(prompt, decoding or Decoding(), progress=progress)
+        for piece in self._scheduler.pieces(state):
             if piece:
                 yield piece
         return reply_of(state)
@@ -141,6 +145,7 @@ def reply_of(state: AnswerState) -> Reply:
         timings=state.timings,
         cached_tiles=state.cached_tiles,
         cached_tokens=state.cached_tokens,
+        drafted_tokens=state.drafted_tokens,
         logprobs=state.logprobs or None,
     )
 

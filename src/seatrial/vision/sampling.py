@@ -16,7 +16,8 @@ class Decoding:
 
     `temperature` 0 takes the likeliest token; `top_k` 0, `top_p` 1 and `min_p` 0 switch those filters
     off; `repetition_penalty` 1 does nothing; `stop` strings end the answer and are not part of it;
-    `seed` None draws a fresh one.  Raises SettingError for values outside their range.
+    `seed` None draws a fresh one; `speculate` guesses tokens from the text so far, which changes the speed but
+    not the answer.  Raises SettingError for values outside their range.
     """
 
     max_new_tokens: int = 256
@@ -28,6 +29,7 @@ class Decoding:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    speculate: bool = True
 
     def __post_init__(self) -> None:
         rules = {

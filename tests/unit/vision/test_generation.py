@@ -12,7 +12,8 @@ from seatrial.errors import ComputeError, ContextOverflowError
 from seatrial.vision import decoder
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.engine import Engine
-from seatrial.vision.generation import StopAwareText, prompt_embeddings
+from seatrial.vision.answers import StopAwareText
+from seatrial.vision.generation import prompt_embeddings
 from seatrial.vision.kv import KvCache
 from seatrial.vision.ops import available, select
 from seatrial.vision.sampling import Decoding
@@ -42,8 +43,8 @@ def test_cache_equals_recomputing(name: str, checkpoints: dict[str, Path]) -> No
     model = load_model(checkpoints["like-2.2b"], "f32", ops=select(name))
     prompt = model.processor.question([], "Count the boats in the yard")
     x, _ = prompt_embeddings(model, prompt)
-    whole = decoder.forward(model.decoder, x, [(KvCache(model.decoder.config, len(x)), len(x))], model.ops)
-    cache = KvCache(model.decoder.config, len(x))
+    whole = decoder.forward(model.decoder, x, [(KvCache(model.pool), len(x))], model.ops)
+    cache = KvCache(model.pool)
     parts = [x[:5], x[5:6], x[6:]]
     stepped = [decoder.forward(model.decoder, part, [(cache, len(part))], model.ops) for part in parts]
     assert np.abs(np.concatenate(stepped) - whole).max() < 1e-4

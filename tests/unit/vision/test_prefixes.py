@@ -7,11 +7,11 @@ import pytest
 
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.engine import Engine
-from seatrial.vision.generation import generate
 from seatrial.vision.kv import KvCache
 from seatrial.vision.ops import available, select
 from seatrial.vision.prefixes import PrefixCache, signature_of
 from seatrial.vision.sampling import Decoding
+from seatrial.vision.scheduling import Scheduler
 from tests.golden.cases import picture
 
 DECODING = Decoding(max_new_tokens=12, logprobs=True)
@@ -74,30 +74,45 @@ def test_a_prefix_may_end_inside_a_tile(checkpoints: dict[str, Path]) -> None:
     (expected,) = Engine(load_model(checkpoints["like-2.2b"], "f32")).answer([prompt], DECODING)
     Engine(model).answer([prompt], DECODING)
     signature = np.concatenate([signature[:200], signature[:5]])
-    (entry,) = model.prefixes._entries.values()
-    model.prefixes._entries.clear()
-    model.prefixes.keep(signature[:200], entry[1])
+    ((_, held),) = model.prefixes._entries.values()
+    shorter = held.hold(200)
+    model.prefixes.give_up()
+    model.prefixes.keep(signature[:200], shorter)
     (reply,) = Engine(model).answer([prompt], DECODING)
     assert reply.cached_tokens == 200
     assert reply.tokens == expected.tokens
 
 
 def test_memory_limit(small: Model) -> None:
-    size = KvCache(small.decoder.config, 100).nbytes
-    prefixes = PrefixCache(2 * size)
+    def sequence(positions: int) -> KvCache:
+        cache = KvCache(small.pool)
+        cache.reserve(positions)
+        cache.advance(positions)
+        return cache
+
+    prefixes, free = PrefixCache(4 * small.pool.page_nbytes), small.pool.free
     for start in range(4):
-        prefixes.keep(np.arange(start * 1000, start * 1000 + 100), KvCache(small.decoder.config, 100))
+        cache = sequence(100)
+        prefixes.keep(np.arange(start * 1000, start * 1000 + 100), cache)
+        cache.release()
     assert len(prefixes._entries) == 2
-    prefixes.keep(np.arange(100), KvCache(small.decoder.config, 1000))  # larger than the limit: not kept
-    assert len(prefixes._entries) == 2
+    assert small.pool.free == free - 4
+    large = sequence(1000)
+    prefixes.keep(np.arange(5000, 6000), large)  # more than the limit: not kept
+    assert prefixes.nbytes <= prefixes.memory_limit
+    large.release()
+    while prefixes.give_up():
+        pass
+    assert small.pool.free == free
 
 
 def test_a_reader_that_stops_listening_leaves_a_usable_prefix(checkpoints: dict[str, Path]) -> None:
     model = load_model(checkpoints["like-256m"], "f32", prefixes=PrefixCache(1 << 28))
     prompt = model.processor.question([], "Tell me a long story about ships")
-    steps = generate(model, [prompt], DECODING)
-    next(steps)
-    steps.close()
+    scheduler = Scheduler(model)
+    pieces = scheduler.pieces(scheduler.submit(prompt, DECODING))
+    next(pieces)
+    pieces.close()
     (reply,) = Engine(model).answer([prompt], DECODING)
     (expected,) = Engine(load_model(checkpoints["like-256m"], "f32")).answer([prompt], DECODING)
     assert reply.cached_tokens == len(prompt.ids) - 1

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 ABI: int
 LEVELS: tuple[str, ...]
+PAGE_KEYS: int
 
 class Linear:
     """A packed weight; made by `pack`."""
@@ -58,6 +59,21 @@ def attention(
     k: NDArray[np.float32],
     v: NDArray[np.float32],
     causal: bool,
+    precision: int,
+) -> NDArray[np.float32]: ...
+def page_bytes(level: int, head_dim: int, precision: int) -> int: ...
+def paged_attention(
+    level: int,
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    cos: NDArray[np.float32],
+    sin: NDArray[np.float32],
+    pool: NDArray[np.uint8],
+    layer: int,
+    tables: NDArray[np.int32],
+    lengths: NDArray[np.int32],
+    counts: NDArray[np.int32],
     precision: int,
 ) -> NDArray[np.float32]: ...
 def round_bf16(level: int, x: NDArray[np.float32]) -> NDArray[np.float32]: ...

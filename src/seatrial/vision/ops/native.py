@@ -12,12 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.vision.ops import _native
-from seatrial.vision.ops.protocol import Activation, Array, AttentionPrecision, Linear, Precision
+from seatrial.vision.ops.protocol import (
+    PAGE_POSITIONS,
+    Activation,
+    Array,
+    AttentionPrecision,
+    Linear,
+    PageTables,
+    Precision,
+)
 from seatrial.vision.ops.quantise import int4_group, quantise_int4, quantise_int8
 
-ABI = 2
+ABI = 3
 if ABI != _native.ABI:
     raise ImportError(f"seatrial.vision.ops._native has ABI {_native.ABI}, this code wants {ABI}: rebuild it")
+
+assert _native.PAGE_KEYS == PAGE_POSITIONS
 
 _PRECISIONS: dict[Precision, int] = {"f32": 0, "bf16": 1, "int8": 2, "int4": 3}
 _ATTENTION: dict[AttentionPrecision, int] = {"f32": 0, "bf16": 1}
@@ -120,3 +130,35 @@ class NativeOps:
         """Online softmax in blocks; strided inputs are read in place."""
         q, k, v = _array(q, "q", 4), _array(k, "k", 4), _array(v, "v", 4)
         return _native.attention(self._level, q, k, v, causal, _precision(precision, _ATTENTION))
+
+    def page_bytes(self, head_dim: int, precision: AttentionPrecision) -> int:
+        """As the blocked attention kernel of this instruction set packs keys and values."""
+        return _native.page_bytes(self._level, head_dim, _precision(precision, _ATTENTION))
+
+    def paged_attention(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        cos: Array,
+        sin: Array,
+        pool: NDArray[np.uint8],
+        layer: int,
+        where: PageTables,
+        precision: AttentionPrecision,
+    ) -> Array:
+        """Rotation, writing and attention in one call; pages that neighbours share are read once."""
+        return _native.paged_attention(
+            self._level,
+            _array(q, "q", 3),
+            _array(k, "k", 3),
+            _array(v, "v", 3),
+            _dense(cos, "cos", 2),
+            _dense(sin, "sin", 2),
+            pool,
+            layer,
+            where.tables,
+            where.lengths,
+            where.counts,
+            _precision(precision, _ATTENTION),
+        )

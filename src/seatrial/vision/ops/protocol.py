@@ -6,6 +6,7 @@ float32 and contiguous in its last axis unless said otherwise.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,6 +16,20 @@ Array = NDArray[np.float32]
 Precision = Literal["f32", "bf16", "int8", "int4"]
 AttentionPrecision = Literal["f32", "bf16"]
 Activation = Literal["gelu_tanh"]
+
+
+PAGE_POSITIONS = 64
+"""Positions of a sequence whose keys and values lie together."""
+
+
+@dataclass(frozen=True)
+class PageTables:
+    """Where the keys and values of N sequences lie: int32 `tables` [N, W] of page numbers in order, `lengths`
+    [N] positions filled, `counts` [N] rows that are each sequence's next positions."""
+
+    tables: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    counts: NDArray[np.int32]
 
 
 class Linear(Protocol):
@@ -95,5 +110,30 @@ class Ops(Protocol):
         `q` [B, S, H, D], `k` and `v` [B, T, G, D] where G divides H (grouped queries: head h reads
         group h // (H/G)); any strides in the first three axes.  With `causal`, query i sees keys
         0 .. T-S+i.  Returns [B, S, H, D], contiguous.
+        """
+        ...
+
+    def page_bytes(self, head_dim: int, precision: AttentionPrecision) -> int:
+        """Return the bytes that keys and values of one page take, for one layer and one group."""
+        ...
+
+    def paged_attention(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        cos: Array,
+        sin: Array,
+        pool: NDArray[np.uint8],
+        layer: int,
+        where: PageTables,
+        precision: AttentionPrecision,
+    ) -> Array:
+        """Causal attention of R rows over pages, with the rotation of `rope` first.
+
+        `q` [R, H, D], `k` and `v` [R, G, D] are rows of the sequences of `where`, those of a sequence one after
+        another; `cos`, `sin` [R, D/2].  Rotated `k` and `v` are written into `pool` (uint8 [pages, layers, G,
+        page bytes], contents known only to these operations) as the sequences' next positions, then each row
+        sees its sequence up to itself.  Returns [R, H, D].
         """
         ...

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.vision.ops.bfloat16 import as_f32, round_to_bf16
-from seatrial.vision.ops.protocol import Activation, Array, AttentionPrecision, Linear, Precision
+from seatrial.vision.ops.protocol import (
+    PAGE_POSITIONS,
+    Activation,
+    Array,
+    AttentionPrecision,
+    Linear,
+    PageTables,
+    Precision,
+)
 from seatrial.vision.ops.quantise import int4_group, quantise_int4, quantise_int8, quantise_rows
 
 _EXACT = 1024
@@ -140,3 +148,37 @@ class ReferenceOps:
             weights = round_to_bf16(weights)
         out_BGRSD = weights @ v_BG1TD
         return np.ascontiguousarray(out_BGRSD.transpose(0, 3, 1, 2, 4)).reshape(B, S, H, D)
+
+    def page_bytes(self, head_dim: int, precision: AttentionPrecision) -> int:
+        """Keys [page, D], then values, in float32 whatever the precision."""
+        return 2 * PAGE_POSITIONS * head_dim * 4
+
+    def paged_attention(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        cos: Array,
+        sin: Array,
+        pool: NDArray[np.uint8],
+        layer: int,
+        where: PageTables,
+        precision: AttentionPrecision,
+    ) -> Array:
+        """Write, gather, attend: one sequence after another."""
+        q, k = self.rope(q, cos, sin), self.rope(k, cos, sin)
+        groups, head_dim = k.shape[1:]
+        pages = pool[:, layer].view(np.float32).reshape(len(pool), groups, 2, PAGE_POSITIONS, head_dim)
+        out = np.empty_like(q)
+        start = 0
+        for table, length, count in zip(where.tables, where.lengths, where.counts, strict=True):
+            own = slice(start, start + count)
+            start += count
+            positions = np.arange(length, length + count)
+            at = (table[positions // PAGE_POSITIONS], slice(None))
+            pages[*at, 0, positions % PAGE_POSITIONS] = k[own]
+            pages[*at, 1, positions % PAGE_POSITIONS] = v[own]
+            used = pages[table[: -(-(length + count) // PAGE_POSITIONS)]]  # [pages, G, 2, page, D]
+            keys, values = used.transpose(2, 0, 3, 1, 4).reshape(2, -1, groups, head_dim)[:, None, : length + count]
+            out[own] = self.attention(q[own][None], keys, values, causal=True, precision=precision)[0]
+        return out
