@@ -10,6 +10,7 @@ from typing import Any
 
 from seatrial import paths
 from seatrial.errors import HubError, MissingExtraError, ModelError
+from seatrial.vision.gguf.container import is_gguf
 
 BUNDLED = "pico"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -20,20 +21,24 @@ _CHUNK_BYTES = 1 << 20
 
 
 def find(name: str | Path) -> Path:
-    """Return the folder of the model called `name`; ModelError says what to do when there is none."""
+    """Return the folder or GGUF file of the model called `name`; ModelError says what to do when there is none."""
     if str(name) == BUNDLED:
         return _bundled()
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise ModelError(f"{folder} is a file; a model is a folder with config.json in it.")
+        if is_gguf(folder):
+            return folder
+        raise ModelError(f"{folder} is a file; a model is a folder with config.json in it, or a GGUF file.")
     if _HUB_ID.fullmatch(str(name)):
         pulled = pulled_folder(str(name))
         if (pulled / "config.json").is_file():
             return pulled
         raise ModelError(f"The model {name} has not been pulled.", hint=f"seatrial see pull {name}")
-    raise ModelError(f"There is no model {name}.", hint=f"Give `{BUNDLED}`, a folder, or a hub id (owner/name).")
+    raise ModelError(
+        f"There is no model {name}.", hint=f"Give `{BUNDLED}`, a folder, a GGUF file, or a hub id (owner/name)."
+    )
 
 
 def pulled_folder(hub_id: str) -> Path:
