@@ -33,11 +33,9 @@ class Tokenizer:
         files = open_files(source)
         self.file = files.where(_NAME)
         try:
-            description = files.json(_NAME)
+            description = files.json(_NAME, required=True)
         except ModelError as problem:
             raise TokenizerError(problem.message, path=self.file) from problem
-        if not description:
-            raise TokenizerError(f"{self.file} is missing.", path=self.file)
         try:
             added = {token["content"]: int(token["id"]) for token in description.get("added_tokens") or []}
             self._full = FastTokenizer.from_str(json.dumps(description))

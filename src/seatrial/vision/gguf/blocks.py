@@ -44,9 +44,10 @@ def dequantise(kind: BlockType, blocks: Bytes) -> Array:
     """Return the numbers [N, size] float32 of `blocks` [N, bytes]."""
     assert kind.widen
     result = np.empty((len(blocks), kind.size), np.float32)
-    for start in range(0, len(blocks), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        result[part] = kind.widen(blocks[part])
+    with np.errstate(all="ignore"):  # a scale that is no number makes numbers that are none; the reader tells
+        for start in range(0, len(blocks), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            result[part] = kind.widen(blocks[part])
     return result
 
 
@@ -90,7 +91,8 @@ def _nibbles(packed: Bytes) -> Bytes:
 
 def _fifth_bits(blocks: Bytes, at: int) -> Bytes:
     """Return bit j of the 32-bit word at byte `at` as 0 or 16, [N, 32]."""
-    return np.unpackbits(blocks[:, at : at + 4], axis=1, bitorder="little") << 4
+    bits: Bytes = np.unpackbits(blocks[:, at : at + 4], axis=1, bitorder="little") << np.uint8(4)
+    return bits
 
 
 def _widen_q4_0(blocks: Bytes) -> Array:

@@ -30,6 +30,8 @@ _BOOL, _STRING, _ARRAY, _UINT32, _INT32, _FLOAT32 = 7, 8, 9, 4, 5, 6
 _SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8",
             12: "<f8"}  # fmt: skip
 _BY_CODE = {kind.code: kind for kind in TYPES.values()}
+_OTHERS = {10: "Q2_K", 11: "Q3_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
+           22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4"}  # fmt: skip
 _FETCH = "Fetch or convert the file again."
 
 
@@ -189,7 +191,7 @@ def _place(
     kind = _BY_CODE.get(code)
     if kind is None:
         raise WeightsError(
-            f"{path}: tensor {name} has type {code}, which is not supported.",
+            f"{path}: tensor {name} has type {_OTHERS.get(code, code)}, which is not supported.",
             hint=f"Supported: {', '.join(TYPES)}.",
             path=path,
         )
