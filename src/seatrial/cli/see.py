@@ -131,7 +131,8 @@ def prompt(
 @see.command(cls=JsonCommand)
 @click.argument("hub_id")
 @click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
-def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
+@click.option("--gguf", metavar="PATTERN", help="Fetch the GGUF files that match, text and mmproj, and no others.")
+def pull(hub_id: str, revision: str, gguf: str | None, **options: Any) -> dict[str, Any]:
     """Fetch the model HUB_ID (owner/name) from the Hugging Face hub; interrupted pulls go on.
 
     This is the only command of `see` that uses the network.
@@ -140,12 +141,13 @@ def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
     Examples:
       seatrial see pull HuggingFaceTB/SmolVLM2-256M-Video-Instruct
       seatrial see pull HuggingFaceTB/SmolVLM2-2.2B-Instruct --revision main
+      seatrial see pull ggml-org/SmolVLM2-256M-Video-Instruct-GGUF --gguf "*Q8_0*"
     """
     from seatrial import vision
 
     quiet = options["as_json"]
     report = (lambda _line: None) if quiet else (lambda line: click.echo(line, err=True))
-    folder: Path = vision.pull(hub_id, revision=revision, report=report, bars=not quiet)
+    folder: Path = vision.pull(hub_id, revision=revision, gguf=gguf, report=report, bars=not quiet)
     if not options["as_json"]:
         click.echo(f"{folder}")
     return {"model": hub_id, "folder": str(folder)}

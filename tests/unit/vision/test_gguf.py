@@ -220,7 +220,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "big-endian": (lambda b: b[:4] + struct.pack(">I", 3) + b[8:], "version 50331648, which is not supported"),
     "truncated header": (lambda b: b[:1000], "is truncated: its header goes on past its 1,000 bytes"),
     "truncated data": (lambda b: b[:-400], "is truncated: tensor .* ends at byte"),
-    "empty": (lambda b: b"", "cannot be opened"),
+    "empty": (lambda b: b"", "is empty"),
     "two bytes": (lambda b: b[:2], "is not a GGUF file"),
     "a trillion tensors": (lambda b: b[:8] + struct.pack("<Q", 10**12) + b[16:], "is truncated"),
     "unknown value type": (lambda b: b.replace(b"general.type" + struct.pack("<I", 8), b"general.type\x63\0\0\0"),

@@ -134,8 +134,10 @@ def read_gguf(path: Path) -> GgufFile:
     try:
         with path.open("rb") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as problem:
-        raise WeightsError(f"{path} cannot be opened: {problem}.", path=path) from problem
+    except OSError as problem:
+        raise WeightsError(f"{path} cannot be opened: {problem.strerror or problem}.", path=path) from problem
+    except ValueError as problem:  # an empty file cannot be mapped
+        raise WeightsError(f"{path} is empty.", path=path) from problem
     cursor = _Cursor(mapped)
     try:
         return _read(path, cursor)

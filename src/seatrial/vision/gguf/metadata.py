@@ -72,7 +72,7 @@ def json_files(text: GgufFile, vision: GgufFile) -> dict[str, Json]:
             },
             "preprocessor_config.json": _preprocessor(v),
             "processor_config.json": {"image_seq_len": _tokens_per_tile(v)},
-            "generation_config.json": _generation(text.metadata, kept["generation_config.json"]),
+            "generation_config.json": _generation(text.metadata, kept["generation_config.json"], len(tokens)),
             "tokenizer_config.json": _tokenizer_config(text.metadata, tokens),
         }
     except (TypeError, ValueError, ZeroDivisionError) as problem:
@@ -190,22 +190,20 @@ def _tokens_per_tile(v: _Keys) -> int:
     return (grid // int(v("clip.vision.projector.scale_factor"))) ** 2
 
 
-def _generation(metadata: Mapping[str, Any], kept: Json) -> Json:
-    ids = {
-        short: metadata.get(f"tokenizer.ggml.{name}_token_id")
-        for short, name in SPECIAL_TOKENS.items()
-        if short != "unk"
-    }
+def _special_ids(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Special tokens among `count`; published files carry one beyond, a left-over of Idefics3."""
+    ids = {short: metadata.get(f"tokenizer.ggml.{name}_token_id") for short, name in SPECIAL_TOKENS.items()}
+    return {short: number for short, number in ids.items() if isinstance(number, int) and number < count}
+
+
+def _generation(metadata: Mapping[str, Any], kept: Json, count: int) -> Json:
+    ids = _special_ids(metadata, count)
+    ids.pop("unk", None)
     several = kept.get("eos_token_id")  # llama.cpp keeps one
-    if isinstance(several, list) and ids["eos"] in several:
+    if isinstance(several, list) and ids.get("eos") in several:
         ids["eos"] = several
-    return {f"{short}_token_id": number for short, number in ids.items() if number is not None}
+    return {f"{short}_token_id": number for short, number in ids.items()}
 
 
 def _tokenizer_config(metadata: Mapping[str, Any], tokens: list[str]) -> Json:
-    ids = {short: metadata.get(f"tokenizer.ggml.{name}_token_id") for short, name in SPECIAL_TOKENS.items()}
-    return {
-        f"{short}_token": tokens[number]
-        for short, number in ids.items()
-        if isinstance(number, int) and number < len(tokens)
-    }
+    return {f"{short}_token": tokens[number] for short, number in _special_ids(metadata, len(tokens)).items()}
