@@ -6,6 +6,7 @@ Folders are private (0700), files 0600.  Nothing is created at import.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,3 +70,24 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
         ) from problem
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` when the block ends, and is removed when it fails.
+
+    Raises StorageError when `target` holds something already, or with the reason it cannot be written.
+    """
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise StorageError(f"{target} is in use.", hint="Name a folder that is new or empty.", path=target)
+    folder = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        folder.rename(target)
+    except OSError as problem:
+        raise StorageError(
+            f"Cannot write {target}: {problem.strerror or problem}.", hint="Free some disk space.", path=target
+        ) from problem
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

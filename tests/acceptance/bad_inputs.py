@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from seatrial.vision.conversion import convert
 from tests.golden.cases import picture
 from tests.golden.checkpoints import SHAPES, make_checkpoint
 from tests.unit.vision.test_documents import blank_pdf, pdf
@@ -105,6 +108,36 @@ def cut_header(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes((10**12).to_bytes(8, "little") + b"{}")
 
 
+def as_gguf(damage: Callable[[Path, Path], None]) -> Damage:
+    """Turn the folder into a pair of GGUF files and call `damage` with the text file and the mmproj."""
+
+    def turn(folder: Path) -> None:
+        made = folder.with_name("made")
+        convert(folder, made)
+        shutil.rmtree(folder)
+        made.rename(folder)
+        text = next(file for file in folder.iterdir() if not file.name.startswith("mmproj"))
+        damage(text, folder / f"mmproj-{text.name}")
+
+    return turn
+
+
+def change_bytes(file: Path, old: bytes, new: bytes) -> None:
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new, 1))
+
+
+def another_width(_text: Path, mmproj: Path) -> None:
+    key = b"clip.vision.projection_dim" + struct.pack("<I", 4)
+    change_bytes(mmproj, key + struct.pack("<I", 72), key + struct.pack("<I", 960))
+
+
+def another_type(text: Path, _mmproj: Path) -> None:
+    start = b"output.weight" + struct.pack("<IQQ", 2, 72, 400)
+    change_bytes(text, start + struct.pack("<I", 0), start + struct.pack("<I", 19))
+
+
 BAD_MODELS: dict[str, tuple[Damage, str]] = {
     "weights with a wrong shape": (
         change_tensor("model.text_model.norm.weight", shape=[36, 2]),
@@ -118,6 +151,11 @@ BAD_MODELS: dict[str, tuple[Damage, str]] = {
     "unknown model_type": (change_json("config.json", model_type="llava"), "model_type 'llava' is not supported"),
     "tokenizer without <image>": (change_json("tokenizer.json", added_tokens=[]), "gives <image> the id None"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no *.safetensors file"),
+    "GGUF without its mmproj": (as_gguf(lambda _, mmproj: mmproj.unlink()), "holds no GGUF file with a picture tower"),
+    "GGUF truncated": (as_gguf(lambda text, _: text.write_bytes(half(text.read_bytes()))), "is truncated"),
+    "GGUF of another kind": (as_gguf(lambda text, _: change_bytes(text, b"GGUF", b"GGML")), "is not a GGUF file"),
+    "GGUF with an unknown type": (as_gguf(another_type), "has type IQ1_S, which is not supported"),
+    "GGUF pair that does not match": (as_gguf(another_width), "takes picture tokens of width 72"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
 }
 

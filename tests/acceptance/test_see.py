@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,24 @@ def test_info(as_json: Any, run: Run, model: Path) -> None:
     assert parts["total"] == sum(count for part, count in parts.items() if part != "total")
     assert facts["memory"]["f32"] > facts["memory"]["bf16"]
     assert "context 8,192" in run("see", "info", model).stdout
+
+
+def test_convert_and_ask(as_json: Any, run: Run, model: Path, photo: Path) -> None:
+    made = as_json("see", "convert", model, "gguf", "--type", "bf16")
+    assert (made["ok"], made["form"], made["type"]) == (True, "gguf", "bf16")
+    assert made["files"] == ["like-256m-BF16.gguf", "mmproj-like-256m-BF16.gguf"]
+    ask = ("see", "ask", photo, "What is it?", "--precision", "f32", "--max-new-tokens", 5, "--no-cache")
+    tokens = as_json(*ask, "--model", model)["tokens"]
+    assert as_json(*ask, "--model", "gguf")["tokens"] == tokens
+    assert as_json(*ask, "--model", "gguf/like-256m-BF16.gguf")["tokens"] == tokens
+    apart = (photo.parent / "gguf" / "mmproj-like-256m-BF16.gguf").rename(photo.parent / "apart.gguf")
+    assert as_json(*ask, "--model", "gguf", "--mmproj", apart)["tokens"] == tokens
+    done = run("see", "convert", "gguf/like-256m-BF16.gguf", "back", "--mmproj", apart)
+    assert done.returncode == 0
+    assert re.fullmatch(r"\d+ tensors, bf16, [\d.]+ MB in back\n", done.stdout)
+    assert as_json(*ask, "--model", "back")["tokens"] == tokens
+    again = run("see", "convert", model, "back")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (1, "error: back is in use.")
 
 
 def test_pull_offline_is_one_sentence(run: Run) -> None:

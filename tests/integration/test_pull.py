@@ -16,7 +16,13 @@ import pytest
 
 HUB_ID = "someone/small-model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FILES = {"config.json": b'{"model_type": "smolvlm"}', "model.safetensors": bytes(range(256)) * 100_000}
+FILES = {
+    "config.json": b'{"model_type": "smolvlm"}',
+    "model.safetensors": bytes(range(256)) * 100_000,
+    "small-Q8_0.gguf": b"GGUF text",
+    "mmproj-small-Q8_0.gguf": b"GGUF tower",
+    "small-F16.gguf": b"GGUF wide",
+}
 """Published files; weights of 26 MB, more than two of the client's blocks of 10 MB."""
 
 
@@ -52,7 +58,7 @@ class Hub(BaseHTTPRequestHandler):
         siblings: list[dict[str, object]] = []
         for name, content in FILES.items():
             entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": "0" * 40}
-            if name.endswith(".safetensors"):
+            if name.endswith((".safetensors", ".gguf")):
                 digest = hashlib.sha256(content).hexdigest()
                 entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 100}
             siblings.append(entry)
@@ -99,8 +105,8 @@ def hub() -> Iterator[tuple[type[Hub], str]]:
     server.server_close()
 
 
-def pull(endpoint: str, hub_id: str = HUB_ID, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("seatrial"), "see", "pull", hub_id]
+def pull(endpoint: str, hub_id: str = HUB_ID, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("seatrial"), "see", "pull", hub_id, *options]
     hub_home = str(Path(os.environ["SEATRIAL_HOME"]) / "hub")
     settings = {"HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "3", "HF_HOME": hub_home}
     environment = {**os.environ, **settings, **environment}
@@ -115,8 +121,31 @@ def test_whole(hub: tuple[type[Hub], str], private_home: Path) -> None:
     done = pull(hub[1])
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(folder_of(private_home))
-    for name, content in FILES.items():
-        assert (folder_of(private_home) / name).read_bytes() == content
+    for name in ("config.json", "model.safetensors"):
+        assert (folder_of(private_home) / name).read_bytes() == FILES[name]
+    assert not list(folder_of(private_home).glob("*.gguf"))
+
+
+def test_gguf_of_one_type(hub: tuple[type[Hub], str], private_home: Path) -> None:
+    done = pull(hub[1], HUB_ID, "--gguf", "*Q8_0*")
+    assert done.returncode == 0, done.stderr
+    fetched = {file.name for file in folder_of(private_home).iterdir() if file.is_file()}
+    assert fetched == {"small-Q8_0.gguf", "mmproj-small-Q8_0.gguf"}
+
+
+def test_gguf_of_no_type(hub: tuple[type[Hub], str]) -> None:
+    done = pull(hub[1], HUB_ID, "--gguf", "*Q2_K*")
+    assert done.returncode == 1
+    assert "error: someone/small-model has no GGUF file that matches '*Q2_K*'." in done.stderr
+    assert "small-F16.gguf" in done.stderr
+
+
+def test_damaged_gguf_is_removed(hub: tuple[type[Hub], str], private_home: Path) -> None:
+    hub[0].served["small-F16.gguf"] = b"GGUF wide!"[:-1].upper()
+    done = pull(hub[1], HUB_ID, "--gguf", "*F16*")
+    assert done.returncode == 1
+    assert "small-F16.gguf arrived damaged" in done.stderr
+    assert not (folder_of(private_home) / "small-F16.gguf").exists()
 
 
 def test_damaged_on_the_way_is_removed(hub: tuple[type[Hub], str], private_home: Path) -> None:

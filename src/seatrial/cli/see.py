@@ -1,4 +1,4 @@
-"""`seatrial see`: ask, info, prompt, pull."""
+"""`seatrial see`: ask, info, prompt, pull, convert."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from seatrial.cli.see_options import (
     decoding_of,
     decoding_options,
     features_of,
-    model_option,
+    mmproj_option,
+    model_options,
     reading_of,
     reading_options,
     split_question,
@@ -30,7 +31,7 @@ def see() -> None:
 
 @see.command(cls=JsonCommand)
 @click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
-@model_option
+@model_options
 @click.option(
     "--precision", type=click.Choice(["auto", "f32", "bf16", "int8", "int4"]), help="Default: [see] precision."
 )
@@ -39,7 +40,11 @@ def see() -> None:
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep features of tiles.")
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
 def ask(
-    files_and_question: tuple[str, ...], model: str | None, precision: str | None, **options: Any
+    files_and_question: tuple[str, ...],
+    model: str | None,
+    mmproj: Path | None,
+    precision: str | None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given; - is standard input.
 
@@ -54,7 +59,7 @@ def ask(
     files, question = split_question(files_and_question)
     chosen = settings.load().see
     reading, decoding = reading_of(chosen, options), decoding_of(chosen, options)
-    processor = vision.Processor(vision.find_model(model or chosen.model), reading)
+    processor = vision.Processor(vision.find_model(model or chosen.model), reading, mmproj=mmproj)
     prompt = processor.question(files, question, system=options["system"])  # bad files are told before the wait
     with progress.working("loading the model", quiet=options["as_json"]):
         engine = vision.Engine.load(processor, precision or chosen.precision, features_of(chosen, options))
@@ -63,14 +68,15 @@ def ask(
         print_timings(engine, reply)
     return {
         **reply.as_dict(),
-        "model": str(engine.model.processor.folder),
+        "model": str(engine.model.processor.files.path),
         "precision": engine.model.precision,
     }
 
 
 @see.command(cls=JsonCommand)
 @click.argument("model", default="pico")
-def info(model: str, **options: Any) -> dict[str, Any]:
+@mmproj_option
+def info(model: str, mmproj: Path | None, **options: Any) -> dict[str, Any]:
     """Show what MODEL is made of: shapes, parameters, bytes, and the memory each precision needs.
 
     \b
@@ -80,7 +86,7 @@ def info(model: str, **options: Any) -> dict[str, Any]:
     """
     from seatrial import vision
 
-    summary = vision.summarise(vision.find_model(model))
+    summary = vision.summarise(vision.find_model(model), mmproj=mmproj)
     if not options["as_json"]:
         print_info(summary)
     return summary.as_dict()
@@ -88,11 +94,11 @@ def info(model: str, **options: Any) -> dict[str, Any]:
 
 @see.command(cls=JsonCommand)
 @click.argument("files_and_question", nargs=-1, required=True, metavar="[FILE]... QUESTION")
-@model_option
+@model_options
 @reading_options
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of all tiles to this file.")
 def prompt(
-    files_and_question: tuple[str, ...], model: str | None, sheet: Path | None, **options: Any
+    files_and_question: tuple[str, ...], model: str | None, mmproj: Path | None, sheet: Path | None, **options: Any
 ) -> dict[str, Any]:
     """Show the expanded prompt and the tiles of each picture, without running the model.
 
@@ -105,7 +111,7 @@ def prompt(
 
     files, question = split_question(files_and_question)
     chosen = settings.load().see
-    processor = vision.Processor(vision.find_model(model or chosen.model), reading_of(chosen, options))
+    processor = vision.Processor(vision.find_model(model or chosen.model), reading_of(chosen, options), mmproj=mmproj)
     expanded = processor.question(files, question, system=options["system"])
     if sheet:
         write_sheet(expanded, sheet)
@@ -125,7 +131,8 @@ def prompt(
 @see.command(cls=JsonCommand)
 @click.argument("hub_id")
 @click.option("--revision", default="main", show_default=True, help="Branch, tag or commit on the hub.")
-def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
+@click.option("--gguf", metavar="PATTERN", help="Fetch the GGUF files that match, text and mmproj, and no others.")
+def pull(hub_id: str, revision: str, gguf: str | None, **options: Any) -> dict[str, Any]:
     """Fetch the model HUB_ID (owner/name) from the Hugging Face hub; interrupted pulls go on.
 
     This is the only command of `see` that uses the network.
@@ -134,15 +141,47 @@ def pull(hub_id: str, revision: str, **options: Any) -> dict[str, Any]:
     Examples:
       seatrial see pull HuggingFaceTB/SmolVLM2-256M-Video-Instruct
       seatrial see pull HuggingFaceTB/SmolVLM2-2.2B-Instruct --revision main
+      seatrial see pull ggml-org/SmolVLM2-256M-Video-Instruct-GGUF --gguf "*Q8_0*"
     """
     from seatrial import vision
 
     quiet = options["as_json"]
     report = (lambda _line: None) if quiet else (lambda line: click.echo(line, err=True))
-    folder: Path = vision.pull(hub_id, revision=revision, report=report, bars=not quiet)
+    folder: Path = vision.pull(hub_id, revision=revision, gguf=gguf, report=report, bars=not quiet)
     if not options["as_json"]:
         click.echo(f"{folder}")
     return {"model": hub_id, "folder": str(folder)}
+
+
+@see.command(cls=JsonCommand)
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--type",
+    "number_type",
+    metavar="TYPE",
+    default="auto",
+    show_default=True,
+    help="auto, f32, f16, bf16; to GGUF also q8_0, q4_0, q4_1, q5_0, q5_1.",
+)
+@mmproj_option
+def convert(source: str, target: Path, number_type: str, mmproj: Path | None, **options: Any) -> dict[str, Any]:
+    """Write a safetensors model SOURCE as a pair of GGUF files into the folder TARGET, or a pair as safetensors.
+
+    `auto` keeps every number as it is.
+
+    \b
+    Examples:
+      seatrial see convert ./SmolVLM2-256M-Video-Instruct ./gguf --type q8_0
+      seatrial see convert ./SmolVLM2-256M-Video-Instruct-Q8_0.gguf ./safetensors --type bf16
+    """
+    from seatrial import vision
+
+    with progress.counting("tensors", quiet=options["as_json"]) as report:
+        done = vision.convert(vision.find_model(source), target, number_type, mmproj=mmproj, progress=report)
+    if not options["as_json"]:
+        click.echo(f"{done.tensors} tensors, {done.type}, {done.bytes / 1e6:,.1f} MB in {done.target}")
+    return done.as_dict()
 
 
 @see.group()

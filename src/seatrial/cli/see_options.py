@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-model_option = click.option(
-    "--model", metavar="NAME|DIR", help="`pico`, a folder, or a pulled hub id (default: [see] model)."
+mmproj_option = click.option(
+    "--mmproj",
+    type=click.Path(path_type=Path),
+    help="Picture tower of a GGUF model, when it does not lie beside the text file.",
 )
 
 
@@ -29,6 +31,15 @@ def _all(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
     return apply
 
+
+model_options = _all(
+    click.option(
+        "--model",
+        metavar="NAME|DIR|FILE",
+        help="`pico`, a folder, a GGUF file, or a pulled hub id (default: [see] model).",
+    ),
+    mmproj_option,
+)
 
 decoding_options = _all(
     click.option("--max-new-tokens", type=click.IntRange(min=1), help="Most tokens in the answer."),

@@ -8,6 +8,7 @@ print(engine.ask("receipt.jpg", "What is the total?").text)
 from seatrial.errors import MissingExtraError
 
 try:
+    from seatrial.vision.conversion import NUMBER_TYPES, Conversion, convert
     from seatrial.vision.engine import Engine, Reply
     from seatrial.vision.engine import open_engine as open
     from seatrial.vision.features import CacheUse, FeatureCache
@@ -23,7 +24,9 @@ except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "vision") from problem
 
 __all__ = [
+    "NUMBER_TYPES",
     "CacheUse",
+    "Conversion",
     "Decoding",
     "Engine",
     "FeatureCache",
@@ -34,6 +37,7 @@ __all__ = [
     "Reading",
     "Reply",
     "contact_sheet",
+    "convert",
     "describe_operations",
     "find_model",
     "open",

@@ -16,7 +16,6 @@ from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor
 from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
-from seatrial.vision.weights import load_weights
 
 
 _CONTEXTS = 4
@@ -52,7 +51,7 @@ def load_model(
     features: FeatureCache | None = None,
     prefixes: PrefixCache | None = None,
 ) -> Model:
-    """Read and pack the checkpoint in a folder, or the one a `Processor` was made from.
+    """Read and pack a checkpoint (folder or GGUF file), or the one a `Processor` was made from.
 
     `features` keeps the features of tiles, `prefixes` keys and values; none are kept without them.
 
@@ -64,7 +63,7 @@ def load_model(
     ops = ops or select()
     chosen = resolve_precision(precision, ops)
     processor = source if isinstance(source, Processor) else Processor(source)
-    weights = load_weights(processor.folder)
+    weights = processor.files.weights()
     features = features or FeatureCache(memory_limit=0, disk_limit=0)
     tower = load_tower(weights, processor.config, ops, RECIPES[chosen])
     decoder = load_decoder(weights, processor.config, ops, RECIPES[chosen])

@@ -1,4 +1,4 @@
-"""Configuration of a checkpoint folder: `config.json` and its companions, with the class defaults.
+"""Configuration of a checkpoint: `config.json` and its companions, with the class defaults.
 
 A key that a file leaves out takes the default of the reference's configuration class (transformers
 5.23, `configuration_smolvlm.py`, `configuration_llama.py`, `image_processing_pil_smolvlm.py`); sizes
@@ -7,13 +7,13 @@ are never guessed from a name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seatrial.errors import ModelError
+from seatrial.vision.files import ModelFiles, open_files
 
 SUPPORTED_MODEL_TYPES = ("smolvlm", "idefics3")
 
@@ -103,50 +103,37 @@ class ModelConfig:
     quantization: str | None
 
 
-def load_config(folder: Path) -> ModelConfig:
-    """Read the configuration of the checkpoint in `folder`.
+def load_config(source: Path | ModelFiles) -> ModelConfig:
+    """Read the configuration of a checkpoint: its folder, its GGUF file, or what `open_files` gave for it.
 
     Raises ModelError when `config.json` is missing or malformed, or the model is not of a supported
     family (it names those that are).
     """
-    config = read_json(folder / "config.json", required=True)
+    files = open_files(source)
+    config = files.json("config.json", required=True)
     model_type = config.get("model_type")
     if model_type not in SUPPORTED_MODEL_TYPES:
         raise ModelError(
-            f"{folder / 'config.json'}: model_type {model_type!r} is not supported.",
+            f"{files.where('config.json')}: model_type {model_type!r} is not supported.",
             hint=f"Supported: {', '.join(SUPPORTED_MODEL_TYPES)} (the SmolVLM, SmolVLM2 and Idefics3 families).",
-            path=folder,
+            path=files.path,
         )
     try:
-        return _model_config(folder, config, str(model_type))
+        return _model_config(files, config, str(model_type))
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as problem:
-        raise ModelError(f"{folder}: the configuration is malformed: {problem!r}.", path=folder) from problem
+        raise ModelError(f"{files.path}: the configuration is malformed: {problem!r}.", path=files.path) from problem
 
 
-def read_json(file: Path, *, required: bool = False) -> dict[str, Any]:
-    """Return the object in `file`; {} when it is absent and not `required`.  ModelError if unreadable."""
-    if not file.is_file():
-        if required:
-            raise ModelError(f"{file} is missing.", hint="A model is a folder with config.json in it.", path=file)
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as problem:
-        raise ModelError(f"{file} cannot be read: {problem}.", path=file) from problem
-    if not isinstance(content, dict):
-        raise ModelError(f"{file} must hold a JSON object.", path=file)
-    return content
-
-
-def _model_config(folder: Path, config: Json, model_type: str) -> ModelConfig:
+def _model_config(files: ModelFiles, config: Json, model_type: str) -> ModelConfig:
+    folder = files.path
     vision = _vision_config(config.get("vision_config") or {})
     text = _text_config(config.get("text_config") or {})
     scale = int(config.get("scale_factor", 2))
-    preprocessor = read_json(folder / "preprocessor_config.json")
-    processor = read_json(folder / "processor_config.json")
+    preprocessor = files.json("preprocessor_config.json")
+    processor = files.json("processor_config.json")
     # Newer checkpoints nest the picture settings inside processor_config.json.
     preprocessor = preprocessor or processor.get("image_processor") or {}
-    generation = read_json(folder / "generation_config.json")
+    generation = files.json("generation_config.json")
     tokens_per_tile = vision.patches // scale**2
     stated = processor.get("image_seq_len")
     if stated is not None and int(stated) != tokens_per_tile:
@@ -173,7 +160,7 @@ def _model_config(folder: Path, config: Json, model_type: str) -> ModelConfig:
         eos_token_ids=_eos(generation, config),
         tied=bool(config.get("tie_word_embeddings", False)),
         tokens_per_tile=tokens_per_tile,
-        chat_template=_chat_template(folder),
+        chat_template=_chat_template(files),
         quantization=quantization.get("quant_method"),
     )
 
@@ -260,13 +247,13 @@ def _eos(generation: Json, config: Json) -> tuple[int, ...]:
     return ()
 
 
-def _chat_template(folder: Path) -> str | None:
-    """Return the template from any of the three places a checkpoint may keep it."""
-    plain = folder / "chat_template.jinja"
-    if plain.is_file():
-        return plain.read_text(encoding="utf-8")
+def _chat_template(files: ModelFiles) -> str | None:
+    """Return the template from any of the places a checkpoint may keep it."""
+    plain = files.text("chat_template.jinja")
+    if plain is not None:
+        return plain
     for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
-        template = read_json(folder / name).get("chat_template")
+        template = files.json(name).get("chat_template")
         if isinstance(template, list):  # named templates: [{"name": …, "template": …}]
             template = next((t["template"] for t in template if t.get("name") == "default"), None)
         if template:

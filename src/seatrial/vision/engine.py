@@ -157,9 +157,13 @@ def open_engine(
     reading: Reading | None = None,
     features: FeatureCache | None = None,
     prefixes: PrefixCache | None = None,
+    mmproj: str | Path | None = None,
 ) -> Engine:
-    """Load a model: `pico` (bundled), a folder, or a hub id that was pulled; the caches as in `Engine.load`.
+    """Load a model: `pico` (bundled), a folder, a GGUF file, or a hub id that was pulled.
 
-    Raises ModelError and its children when it is missing or damaged.
+    The caches are as in `Engine.load`; `mmproj` names the picture tower's file of a GGUF model when it does
+    not lie beside the text file.  Raises ModelError and its children when it is missing or damaged.
     """
-    return Engine.load(Processor(hub.find(name), reading), precision, features, prefixes)
+    return Engine.load(
+        Processor(hub.find(name), reading, mmproj=Path(mmproj) if mmproj else None), precision, features, prefixes
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from seatrial import paths
 from seatrial.errors import HubError, MissingExtraError, ModelError
+from seatrial.vision.gguf.container import is_gguf
 
 BUNDLED = "pico"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -20,20 +22,24 @@ _CHUNK_BYTES = 1 << 20
 
 
 def find(name: str | Path) -> Path:
-    """Return the folder of the model called `name`; ModelError says what to do when there is none."""
+    """Return the folder or GGUF file of the model called `name`; ModelError says what to do when there is none."""
     if str(name) == BUNDLED:
         return _bundled()
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise ModelError(f"{folder} is a file; a model is a folder with config.json in it.")
+        if is_gguf(folder):
+            return folder
+        raise ModelError(f"{folder} is a file; a model is a folder with config.json in it, or a GGUF file.")
     if _HUB_ID.fullmatch(str(name)):
         pulled = pulled_folder(str(name))
-        if (pulled / "config.json").is_file():
+        if (pulled / "config.json").is_file() or any(pulled.glob("*.gguf")):
             return pulled
         raise ModelError(f"The model {name} has not been pulled.", hint=f"seatrial see pull {name}")
-    raise ModelError(f"There is no model {name}.", hint=f"Give `{BUNDLED}`, a folder, or a hub id (owner/name).")
+    raise ModelError(
+        f"There is no model {name}.", hint=f"Give `{BUNDLED}`, a folder, a GGUF file, or a hub id (owner/name)."
+    )
 
 
 def pulled_folder(hub_id: str) -> Path:
@@ -45,11 +51,13 @@ def pull(
     hub_id: str,
     *,
     revision: str = "main",
+    gguf: str | None = None,
     report: Callable[[str], None] = lambda _line: None,
     bars: bool = False,
 ) -> Path:
     """Fetch a model from the Hugging Face hub into Seatrial's home; returns its folder.
 
+    `gguf` is a pattern such as "*Q8_0*": GGUF files of that name are fetched, and no others.
     `report` is told each step; `bars` draws progress bars on stderr.
 
     Interrupted downloads go on where they stopped; every large file is checked against the hub's
@@ -73,7 +81,8 @@ def pull(
     try:
         info = hf.HfApi().model_info(hub_id, revision=revision, files_metadata=True)
         report(f"{hub_id} at {str(info.sha)[:12]}")
-        hf.snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=_FILES)
+        wanted = _gguf_files(info, hub_id, gguf) if gguf else _FILES
+        hf.snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=wanted)
     except errors.RepositoryNotFoundError as problem:
         raise HubError(f"The hub has no public model {hub_id}.", hint="For a private one: set HF_TOKEN.") from problem
     except errors.RevisionNotFoundError as problem:
@@ -94,6 +103,17 @@ def pull(
     return folder
 
 
+def _gguf_files(info: Any, hub_id: str, pattern: str) -> list[str]:
+    """Return the names of the GGUF files that `pattern` means; HubError lists them when it means none."""
+    held = [entry.rfilename for entry in info.siblings or [] if entry.rfilename.endswith(".gguf")]
+    wanted = [name for name in held if fnmatch(name, pattern)]
+    if not wanted:
+        raise HubError(
+            f"{hub_id} has no GGUF file that matches {pattern!r}.", hint=f"It has: {', '.join(held) or 'none at all'}."
+        )
+    return wanted
+
+
 def _unreachable(hub_id: str, problem: Exception) -> HubError:
     return HubError(
         f"The hub cannot be reached, so {hub_id} was not fetched ({type(problem).__name__}).",
@@ -102,10 +122,10 @@ def _unreachable(hub_id: str, problem: Exception) -> HubError:
 
 
 def _expected(info: Any) -> Iterator[tuple[str, int, str]]:
-    """Yield (name, bytes, SHA-256) of every large file that was fetched."""
+    """Yield (name, bytes, SHA-256) of every large file that may have been fetched."""
     for entry in info.siblings or []:
         digest = getattr(entry.lfs, "sha256", None) if entry.lfs else None
-        if digest and entry.rfilename.endswith(".safetensors"):
+        if digest and entry.rfilename.endswith((".safetensors", ".gguf")):
             yield entry.rfilename, int(entry.size or 0), digest
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from seatrial.vision import ops
 from seatrial.vision.config import ModelConfig, load_config
+from seatrial.vision.files import open_files
 from seatrial.vision.ops.protocol import Precision
 from seatrial.vision.precision import RECIPES, Recipe
-from seatrial.vision.weights import load_weights
 
 _BYTES: dict[Precision, float] = {"f32": 4, "bf16": 2, "int8": 1, "int4": 4.25 / 8}  # of a weight, scales included
 _TYPICAL_POSITIONS = 2048
@@ -37,26 +37,29 @@ class ModelSummary:
         return asdict(self)
 
 
-def summarise(folder: Path) -> ModelSummary:
-    """Describe the checkpoint in `folder` from its headers; ModelError if it is damaged."""
-    config = load_config(folder)
-    weights = load_weights(folder)
+def summarise(source: Path, *, mmproj: Path | None = None) -> ModelSummary:
+    """Describe a checkpoint (folder or GGUF file) from its headers; ModelError if it is damaged."""
+    model = open_files(source, mmproj)
+    config = load_config(model)
+    weights = model.weights()
     parts = {"vision": 0, "connector": 0, "text": 0, "embeddings": 0, "lm_head": 0}
     count = 0
+    files: set[Path] = set()
     for name in weights.names():
         if name.endswith("_scale"):
             continue
         count += 1
-        parts[_part_of(name)] += math.prod(weights.stored(name).data.shape)
-    on_disk = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        tensor = weights.stored(name)
+        parts[_part_of(name)] += math.prod(tensor.shape)
+        files.add(tensor.file)
     described = asdict(config)
     described.pop("chat_template")
     return ModelSummary(
-        folder=str(folder),
+        folder=str(source),
         config=described,
         parameters={**parts, "total": sum(parts.values())},
         tensors=count,
-        bytes_on_disk=on_disk,
+        bytes_on_disk=sum(file.stat().st_size for file in files),
         memory={precision: _memory(config, parts, recipe) for precision, recipe in RECIPES.items()},
     )
 

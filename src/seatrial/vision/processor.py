@@ -16,6 +16,7 @@ from seatrial.errors import InputFileError, PromptError
 from seatrial.settings import SeeSettings
 from seatrial.vision import documents, pictures, video
 from seatrial.vision.config import ModelConfig, load_config
+from seatrial.vision.files import ModelFiles, open_files
 from seatrial.vision.pictures import Source
 from seatrial.vision.prompt import Message, Part, Prompt, build_prompt
 from seatrial.vision.tokenizer import Tokenizer
@@ -40,11 +41,16 @@ class Reading:
 class Processor:
     """Configuration and tokenizer of a checkpoint: everything up to the numbers."""
 
-    def __init__(self, folder: Path, reading: Reading | None = None) -> None:
-        """Read `folder`; ModelError or TokenizerError when it is not a usable checkpoint."""
-        self.folder = folder
-        self.config: ModelConfig = load_config(folder)
-        self.tokenizer = Tokenizer(folder)
+    def __init__(
+        self, source: Path | ModelFiles, reading: Reading | None = None, *, mmproj: Path | None = None
+    ) -> None:
+        """Read a checkpoint folder or GGUF file; ModelError or TokenizerError when it is not usable.
+
+        `mmproj` names the file with the picture tower of a GGUF model that does not lie beside it.
+        """
+        self.files = open_files(source, mmproj)
+        self.config: ModelConfig = load_config(self.files)
+        self.tokenizer = Tokenizer(self.files)
         self.reading = reading or Reading()
 
     def question(self, sources: Source | Sequence[Source], question: str, *, system: str | None = None) -> Prompt:

@@ -16,7 +16,10 @@ from pathlib import Path
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.decoders import DecodeStream
 
-from seatrial.errors import TokenizerError
+from seatrial.errors import ModelError, TokenizerError
+from seatrial.vision.files import ModelFiles, open_files
+
+_NAME = "tokenizer.json"
 
 Piece = tuple[str, bool]
 """(text, trusted)"""
@@ -25,17 +28,18 @@ Piece = tuple[str, bool]
 class Tokenizer:
     """The `tokenizer.json` of a checkpoint."""
 
-    def __init__(self, folder: Path) -> None:
-        """Load `tokenizer.json` from `folder`; TokenizerError if it is missing or malformed."""
-        self.file = folder / "tokenizer.json"
+    def __init__(self, source: Path | ModelFiles) -> None:
+        """Load the tokenizer of a checkpoint as `open_files` takes it; TokenizerError if missing or malformed."""
+        files = open_files(source)
+        self.file = files.where(_NAME)
         try:
-            text = self.file.read_text(encoding="utf-8")
-            description = json.loads(text)
+            description = files.json(_NAME, required=True)
+        except ModelError as problem:
+            raise TokenizerError(problem.message, path=self.file) from problem
+        try:
             added = {token["content"]: int(token["id"]) for token in description.get("added_tokens") or []}
-            self._full = FastTokenizer.from_str(text)
+            self._full = FastTokenizer.from_str(json.dumps(description))
             self._plain = FastTokenizer.from_str(json.dumps({**description, "added_tokens": []}))
-        except FileNotFoundError as problem:
-            raise TokenizerError(f"{self.file} is missing.", path=self.file) from problem
         except Exception as problem:  # the tokenizers library raises bare Exception
             reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             raise TokenizerError(f"{self.file} cannot be read: {reason}.", path=self.file) from problem

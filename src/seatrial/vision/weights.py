@@ -40,6 +40,15 @@ class StoredTensor:
     data: NDArray[Any]
     file: Path
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of the tensor."""
+        return self.data.shape
+
+    def values(self) -> NDArray[Any]:
+        """Return the numbers [shape] as stored; types kept in blocks are widened to float32."""
+        return self.data
+
 
 class Weights:
     """All tensors of a checkpoint by name.
@@ -57,7 +66,7 @@ class Weights:
         digest = hashlib.sha256()
         for name in sorted(name for name in self._tensors if name.startswith(prefixes)):
             tensor = self._tensors[name]
-            digest.update(f"{name} {tensor.dtype} {tensor.data.shape}\n".encode())
+            digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
             digest.update(tensor.data.data)
         return digest.hexdigest()
 
@@ -81,13 +90,13 @@ class Weights:
         Raises WeightsError when it is missing, has another shape, or holds NaN or infinity.
         """
         tensor = self.stored(name)
-        if tensor.data.shape != shape:
+        if tensor.shape != shape:
             raise WeightsError(
-                f"{tensor.file}: tensor {name} has shape {list(tensor.data.shape)}, expected {list(shape)}.",
+                f"{tensor.file}: tensor {name} has shape {list(tensor.shape)}, expected {list(shape)}.",
                 tensor=name,
                 path=tensor.file,
             )
-        data = tensor.data
+        data = tensor.values()
         if tensor.dtype == "I8":
             data = data.astype(np.float32) * self.array(f"{name}_scale", (shape[0], 1))
         if not _all_finite(data):

@@ -126,7 +126,7 @@ def test_tokenizer_without_the_image_token(checkpoints: dict[str, Path], tmp_pat
 def test_damaged_tokenizer(checkpoints: dict[str, Path], tmp_path: Path, text: str) -> None:
     folder = shutil.copytree(checkpoints["odd"], tmp_path / "a")
     (folder / "tokenizer.json").write_text(text)
-    with pytest.raises(TokenizerError, match="cannot be read"):
+    with pytest.raises(TokenizerError, match=r"cannot be read|must hold a JSON object"):
         Processor(folder)
 
 
