@@ -55,6 +55,7 @@ i64 failures();                                         // of all families that 
 std::string text(std::initializer_list<i64> sizes);     // "1 x 7 x 33"
 
 void check_pool(const Options& options);
+void check_tiles(const Options& options);
 void check_packing(const Options& options);
 void check_linear(const Options& options);
 void check_quantised(const Options& options);

@@ -19,14 +19,20 @@ struct Family {
   void (*check)(const Options&);
 };
 
-constexpr Family kFamilies[] = {{"pool", check_pool},           {"packing", check_packing},
-                                {"linear", check_linear},       {"quantised", check_quantised},
-                                {"attention", check_attention}, {"pointwise", check_pointwise}};
+constexpr Family kFamilies[] = {
+    {"pool", check_pool},
+#ifdef SEATRIAL_HAVE_AMX
+    {"tiles", check_tiles},
+#endif
+    {"packing", check_packing},     {"linear", check_linear},       {"quantised", check_quantised},
+    {"attention", check_attention}, {"pointwise", check_pointwise},
+};
 
 void introduce() {
   std::string names;
   for (const std::string& name : cpu_feature_names()) names += " " + name;
-  std::printf("native_check: %d threads, processor:%s\n", thread_count(), names.empty() ? " nothing special" : names.c_str());
+  std::printf("native_check: %d threads, processor:%s\n", usable_cpus(), names.empty() ? " nothing special" : names.c_str());
+  std::fflush(stdout);  // before any fork
 #ifdef SEATRIAL_EMULATED_TILES
   std::printf("level amx runs on a tile unit in software\n");
 #endif
