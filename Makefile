@@ -9,10 +9,10 @@ NATIVE := CMakeLists.txt $(shell find native -type f 2>/dev/null)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs reference clean
+.PHONY: help demo test lint native-check native-check-arm64 bench docs reference clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: $(VENV)/.user  ## Install, then ask the bundled model about the example pictures
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,13 @@ lint: $(VENV)/.developer  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+native-check: $(VENV)/.cmake  ## Test the kernels alone, on every instruction set, with address and thread sanitizers
+	PATH="$$PATH:$(CURDIR)/$(BIN)" tools/native_check
+
+native-check-arm64: $(VENV)/.cmake  ## The same for arm64, on emulated processors (cross compiler and qemu)
+	tools/system_packages g++-aarch64-linux-gnu qemu-user
+	PATH="$$PATH:$(CURDIR)/$(BIN)" tools/native_check arm64
 
 bench: $(VENV)/.developer  ## Speed: kernels, then time to first token (beside transformers where installed)
 	$(BIN)/python -m bench.kernels
@@ -53,6 +60,11 @@ $(VENV)/.developer: $(VENV)/.user
 	$(PIP) install --editable '.[dev]'
 	@# The fonts that the recipe's pages are set in; without them its tests are skipped, with a reason.
 	-tools/system_packages $$($(BIN)/python -m recipes.pico.fonts)
+	touch $@
+
+# Any CMake will do; the one that builds the package lives in an environment of its own.
+$(VENV)/.cmake: $(VENV)/.created
+	command -v cmake >/dev/null || $(PIP) install cmake
 	touch $@
 
 $(VENV)/.reference: $(VENV)/.developer

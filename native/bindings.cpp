@@ -210,7 +210,7 @@ std::vector<std::string> levels(bool (*holds)(Level)) {
 
 NB_MODULE(_native, m) {
   m.attr("ABI") = kAbi;
-  m.attr("LEVELS") = nb::make_tuple("generic", "avx2", "avx512", "amx");
+  m.attr("LEVELS") = nb::make_tuple("generic", "avx2", "avx512", "amx", "neon");
   m.def("compiled_levels", [] { return levels(level_compiled); });
   m.def("available_levels", [] { return levels(level_available); });
   m.def("cpu_features", &cpu_feature_names);

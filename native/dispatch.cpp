@@ -52,6 +52,26 @@ KernelTable table_amx() {
 }
 #endif
 
+#ifdef SEATRIAL_HAVE_NEON
+KernelTable table_neon() {
+  KernelTable table = {Level::neon,  linear_neon(), round_neon(),    quantised_neon(), attention_neon(),
+                       nullptr,      decode_neon(), pointwise_neon()};
+#ifdef SEATRIAL_HAVE_NEONDOTPROD
+  if (cpu_features().neon_dotprod) table.quantised.int8 = int8_neondotprod();
+#endif
+#ifdef SEATRIAL_HAVE_NEONI8MM
+  if (cpu_features().neon_i8mm) table.quantised.int8 = int8_neoni8mm();
+#endif
+#ifdef SEATRIAL_HAVE_NEONBF16
+  if (cpu_features().neon_bf16) {
+    table.linear.bf16 = linear_neonbf16();
+    table.linear.bf16_takes_bits = true;
+  }
+#endif
+  return table;
+}
+#endif
+
 KernelTable build(Level level) {
   switch (level) {
 #ifdef SEATRIAL_HAVE_AVX2
@@ -66,6 +86,10 @@ KernelTable build(Level level) {
     case Level::amx:
       return table_amx();
 #endif
+#ifdef SEATRIAL_HAVE_NEON
+    case Level::neon:
+      return table_neon();
+#endif
     default:
       return table_generic();
   }
@@ -74,7 +98,7 @@ KernelTable build(Level level) {
 }  // namespace
 
 const char* level_name(Level level) {
-  static constexpr const char* names[kLevels] = {"generic", "avx2", "avx512", "amx"};
+  static constexpr const char* names[kLevels] = {"generic", "avx2", "avx512", "amx", "neon"};
   return names[static_cast<int>(level)];
 }
 
@@ -94,6 +118,10 @@ bool level_compiled(Level level) {
     case Level::amx:
       return true;
 #endif
+#ifdef SEATRIAL_HAVE_NEON
+    case Level::neon:
+      return true;
+#endif
     default:
       return false;
   }
@@ -111,6 +139,8 @@ bool level_available(Level level) {
       return cpu.avx512;
     case Level::amx:
       return cpu.amx_permitted;
+    case Level::neon:
+      return cpu.neon;
   }
   return false;
 }
@@ -122,6 +152,7 @@ const KernelTable& kernel_table(Level level) {
   static const KernelTable avx2 = build(level_available(Level::avx2) ? Level::avx2 : Level::generic);
   static const KernelTable avx512 = build(level_available(Level::avx512) ? Level::avx512 : Level::generic);
   static const KernelTable amx = build(level_available(Level::amx) ? Level::amx : Level::generic);
+  static const KernelTable neon = build(level_available(Level::neon) ? Level::neon : Level::generic);
   switch (level) {
     case Level::avx2:
       return avx2;
@@ -129,6 +160,8 @@ const KernelTable& kernel_table(Level level) {
       return avx512;
     case Level::amx:
       return amx;
+    case Level::neon:
+      return neon;
     default:
       return generic;
   }

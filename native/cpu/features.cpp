@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace seatrial {
@@ -39,8 +41,32 @@ CpuFeatures probe() {
   f.avx512_vnni = f.avx512 && bit(c, 11);
   const bool amx = tiles && bit(d, 22) && bit(d, 24) && bit(d, 25);
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) f.avx512_bf16 = f.avx512 && bit(a, 5);
+#ifdef SEATRIAL_EMULATED_TILES  // the test program has the tile unit in software; what else AMX needs must be real
+  (void)amx;
+  f.amx = f.amx_permitted = f.avx512_bf16 && f.avx512_vnni;
+#else
   f.amx = f.avx512_bf16 && f.avx512_vnni && amx;
   f.amx_permitted = f.amx && request_amx_permission();
+#endif
+  return f;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+// Bits of the auxiliary vector, which the kernel sets for what the processor has and the system allows; older
+// headers lack some of the names.
+CpuFeatures probe() {
+  constexpr unsigned long kAsimd = 1UL << 1;
+  constexpr unsigned long kAsimdDotProduct = 1UL << 20;
+  constexpr unsigned long kI8mm = 1UL << 13;
+  constexpr unsigned long kBf16 = 1UL << 14;
+  const unsigned long first = getauxval(AT_HWCAP);
+  const unsigned long second = getauxval(AT_HWCAP2);
+  CpuFeatures f;
+  f.neon = (first & kAsimd) != 0;
+  f.neon_dotprod = f.neon && (first & kAsimdDotProduct) != 0;
+  f.neon_i8mm = f.neon_dotprod && (second & kI8mm) != 0;
+  f.neon_bf16 = f.neon && (second & kBf16) != 0;
   return f;
 }
 
@@ -65,6 +91,10 @@ std::vector<std::string> cpu_feature_names() {
   if (f.avx512_bf16) names.emplace_back("avx512_bf16");
   if (f.avx512_vnni) names.emplace_back("avx512_vnni");
   if (f.amx) names.emplace_back(f.amx_permitted ? "amx(bf16,int8)" : "amx(bf16,int8) (refused by the kernel)");
+  if (f.neon) names.emplace_back("neon");
+  if (f.neon_dotprod) names.emplace_back("neon_dotprod");
+  if (f.neon_i8mm) names.emplace_back("neon_i8mm");
+  if (f.neon_bf16) names.emplace_back("neon_bf16");
   return names;
 }
 

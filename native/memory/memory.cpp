@@ -1,34 +1,12 @@
 #include "seatrial/memory.h"
 
-#include <sys/mman.h>
-
-#include <cstdlib>
-#include <cstring>
 #include <map>
 #include <mutex>
-#include <new>
 #include <utility>
 #include <vector>
 
 namespace seatrial {
 namespace {
-
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-std::size_t round_up(std::size_t value, std::size_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-void* allocate(std::size_t bytes) {
-  const bool huge = bytes >= kHugePage;
-  const std::size_t alignment = huge ? kHugePage : kAlignment;
-  void* data = std::aligned_alloc(alignment, round_up(bytes == 0 ? 1 : bytes, alignment));
-  if (data == nullptr) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  if (huge) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // a wish; failure is harmless
-#endif
-  return data;
-}
 
 // A 64-byte header before each result says which list it belongs to.
 struct Header {
@@ -65,7 +43,7 @@ class ResultPool {
         return;
       }
     }
-    std::free(block);
+    release(block);
   }
 
  private:
@@ -73,7 +51,7 @@ class ResultPool {
   static std::size_t size_class(std::size_t bytes) {
     std::size_t step = kAlignment;
     while (step * 16 <= bytes) step *= 2;
-    return round_up(bytes < kAlignment ? kAlignment : bytes, step);
+    return ((bytes < kAlignment ? kAlignment : bytes) + step - 1) / step * step;
   }
 
   std::mutex mutex_;
@@ -87,10 +65,10 @@ ResultPool& results() {
 }
 
 void* grow(Buffer& buffer, std::size_t bytes) {
-  if (buffer.bytes() < bytes) {
+  const std::size_t capacity = scratch_capacity(buffer.bytes(), bytes);
+  if (capacity != buffer.bytes()) {
     buffer = Buffer();  // free first: the old content is not needed
-    const std::size_t roomy = bytes + bytes / 4;
-    buffer = Buffer(round_up(roomy, roomy > kHugePage / 8 ? kHugePage : 4096));
+    buffer = Buffer(capacity);
   }
   return buffer.data();
 }
@@ -98,7 +76,7 @@ void* grow(Buffer& buffer, std::size_t bytes) {
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {}
-Buffer::~Buffer() { std::free(data_); }
+Buffer::~Buffer() { release(data_); }
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 Buffer& Buffer::operator=(Buffer&& other) noexcept {

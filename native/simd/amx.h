@@ -6,6 +6,10 @@
 
 #include <cstdint>
 
+#ifdef SEATRIAL_EMULATED_TILES  // the test program
+#include "simd/amx_emulated.h"
+#endif
+
 namespace seatrial {
 namespace {
 
@@ -20,8 +24,8 @@ enum class Product { bf16, int8 };
   else                                     \
     _tile_dpbf16ps(sums, a, b)
 
-// Sets all tiles to 16 x 64 bytes (sums and A to `rows` x 64) for the life of this object; tiles are given back at the end, since they
-// make every context switch dearer.
+// Sets all tiles to 16 x 64 bytes (sums and A to `rows` x 64) for the life of this object; tiles are given back at
+// the end, since they make every context switch dearer.
 class Tiles {
  public:
   explicit Tiles(int rows = 16) {

@@ -23,7 +23,8 @@ void pause_cpu() {
 }
 
 // While kernels run, results below 1.2e-38 become zero: on x86 each such number would cost over a hundred
-// cycles, and tails of exponentials are full of them.  The caller's mode is put back afterwards.
+// cycles, and tails of exponentials are full of them; on arm64 so that all kernels there agree, as bfmmla has no
+// other way.  The caller's mode is put back afterwards.
 class FlushTiny {
  public:
 #if defined(__x86_64__)
@@ -35,6 +36,21 @@ class FlushTiny {
  private:
   static constexpr unsigned kFlushAndDenormalsAreZero = 0x8040;
   unsigned before_;
+#elif defined(__aarch64__)
+  FlushTiny() : before_(mode()) { set_mode(before_ | kFlushToZero); }
+  ~FlushTiny() { set_mode(before_); }
+  FlushTiny(const FlushTiny&) = delete;
+  FlushTiny& operator=(const FlushTiny&) = delete;
+
+ private:
+  static constexpr std::uint64_t kFlushToZero = 1U << 24;  // of operands and results
+  static std::uint64_t mode() {
+    std::uint64_t value = 0;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+    return value;
+  }
+  static void set_mode(std::uint64_t value) { __asm__ volatile("msr fpcr, %0" : : "r"(value)); }
+  std::uint64_t before_;
 #else
   FlushTiny() {}
 #endif

@@ -13,6 +13,10 @@ struct CpuFeatures {
   bool avx512_vnni = false;
   bool amx = false;          // the CPU has it, for bf16 and int8
   bool amx_permitted = false;  // and the kernel gave this process the tile state
+  bool neon = false;           // every arm64 processor
+  bool neon_dotprod = false;   // sdot
+  bool neon_i8mm = false;      // smmla, and sdot
+  bool neon_bf16 = false;      // bfmmla and bfdot
 };
 
 const CpuFeatures& cpu_features();  // probed once

@@ -12,9 +12,10 @@ using i64 = std::int64_t;
 // Raised whenever bindings.cpp changes in a way that the Python side must know.
 inline constexpr int kAbi = 3;
 
-// Each level contains the ones below it: a table for `amx` uses the avx512 kernels where AMX does not apply.
-enum class Level : int { generic = 0, avx2 = 1, avx512 = 2, amx = 3 };
-inline constexpr int kLevels = 4;
+// Of one architecture, each level contains the ones before it: a table for `amx` uses the avx512 kernels where AMX
+// does not apply.
+enum class Level : int { generic = 0, avx2 = 1, avx512 = 2, amx = 3, neon = 4 };
+inline constexpr int kLevels = 5;
 
 const char* level_name(Level level);
 
@@ -198,5 +199,14 @@ LinearBlock linear_amx();
 LinearBlock int8_amx();
 LinearBlock int4_amx();
 AttentionKernels attention_amx();
+LinearKernels linear_neon();
+RoundKernels round_neon();
+QuantisedKernels quantised_neon();
+AttentionKernels attention_neon();
+DecodeKernels decode_neon();
+PointwiseKernels pointwise_neon();
+LinearBlock int8_neondotprod();
+LinearBlock int8_neoni8mm();
+LinearBlock linear_neonbf16();
 
 }  // namespace seatrial

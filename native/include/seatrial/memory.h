@@ -7,7 +7,13 @@ namespace seatrial {
 
 inline constexpr std::size_t kAlignment = 64;
 
-// Aligned memory, huge pages where the size allows; owned.
+// Aligned to kAlignment, huge pages where the size allows; throws std::bad_alloc.
+void* allocate(std::size_t bytes);
+void release(void* data);
+// Bytes that scratch shall have which has `held` and must have `wanted`.
+std::size_t scratch_capacity(std::size_t held, std::size_t wanted);
+
+// What `allocate` gives, owned.
 class Buffer {
  public:
   Buffer() = default;

@@ -63,7 +63,7 @@ def settings_page() -> str:
         "| variable | meaning |",
         "|---|---|",
         "| `SEATRIAL_HOME` | Where state, pulled models and caches live (default: the platform's data folder). |",
-        "| `SEATRIAL_OPS` | Operations: `auto`, `reference`, `native`, `amx`, `avx512`, `avx2`, `generic`. |",
+        "| `SEATRIAL_OPS` | Operations: `auto`, `reference`, `native`, `amx`, `avx512`, `avx2`, `neon`, `generic`. |",
         "| `SEATRIAL_THREADS` | Threads of the native operations (default: what affinity and the cgroup allow). |",
         "| `SEATRIAL_DEBUG` | `1` prints the traceback after an error's message. |",
         "| `SEATRIAL_NO_NATIVE` | When installing: leave the native kernels out. |",

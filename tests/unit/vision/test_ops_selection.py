@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -93,6 +94,13 @@ def test_without_the_extension_native_is_refused(name: str) -> None:
     result = run(code, SEATRIAL_OPS=name)
     assert f"SEATRIAL_OPS={name} is not available here" in result.stdout, result.stderr
     assert "available: reference" in result.stdout
+
+
+@needs_native
+def test_a_set_of_another_architecture_is_refused_in_words() -> None:
+    foreign = "avx2" if platform.machine() in ("aarch64", "arm64") else "neon"
+    with pytest.raises(SettingError, match=f"SEATRIAL_OPS={foreign} is not .*{foreign}: not compiled in"):
+        ops.select(foreign)
 
 
 @needs_native

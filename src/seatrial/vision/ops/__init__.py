@@ -1,7 +1,7 @@
 """Which implementation of the operations runs, chosen once: `select()`.
 
 `SEATRIAL_OPS` forces it: `auto` (default), `reference`, `native` (its best instruction set), or one of
-`amx`, `avx512`, `avx2`, `generic`, which then use nothing wider for any operation.
+`amx`, `avx512`, `avx2`, `neon`, `generic`, which then use nothing wider for any operation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seatrial.vision.ops.reference import ReferenceOps
 __all__ = ["CHOICES", "Linear", "Ops", "available", "describe", "select"]
 
 VARIABLE = "SEATRIAL_OPS"
-INSTRUCTION_SETS = ("amx", "avx512", "avx2", "generic")
+INSTRUCTION_SETS = ("amx", "avx512", "avx2", "neon", "generic")
 CHOICES = ("auto", "reference", "native", *INSTRUCTION_SETS)
 
 
