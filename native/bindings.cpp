@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 
@@ -89,6 +90,33 @@ Result linear(const In<float, 2>& x, const PackedLinear& packed, bool gelu,
   run_linear(packed, x.data(), x.stride(0), extent(x.shape(0)), gelu, residual ? residual->data() : nullptr,
              y.data());
   return y;
+}
+
+using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using OutBytes = nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>>;
+
+// What `restore` needs: whole numbers, and views of the packed weight's memory.
+nb::tuple parts(nb::handle self) {
+  const PackedLinear& p = nb::cast<const PackedLinear&>(self);
+  const auto view = [&](const Buffer& buffer) {
+    static const std::uint8_t nothing = 0;
+    const void* data = buffer.bytes() == 0 ? &nothing : buffer.data();
+    return OutBytes(static_cast<const std::uint8_t*>(data), {buffer.bytes()}, self);
+  };
+  return nb::make_tuple(nb::make_tuple(static_cast<int>(p.level), static_cast<int>(p.precision), p.n, p.k, p.k_padded,
+                                       p.panel, p.group),
+                        nb::make_tuple(view(p.weights), view(p.bias), view(p.scales), view(p.offsets)));
+}
+
+PackedLinear restore(int level, int precision, i64 n, i64 k, i64 k_padded, i64 panel, i64 group, const Bytes& weights,
+                     const Bytes& bias, const Bytes& scales, const Bytes& offsets) {
+  const auto keep = [](const Bytes& bytes) {
+    return Buffer(bytes.data(), bytes.size(), std::make_shared<Bytes>(bytes));
+  };
+  PackedLinear p{static_cast<Level>(level), static_cast<Precision>(precision), n, k, k_padded, panel,
+                 keep(weights), keep(bias), keep(scales), keep(offsets), group};
+  require(has_whole_parts(p), "the parts do not belong to a weight of these sizes");
+  return p;
 }
 
 Rows rows_of(const In<float, 2>& x) { return {x.data(), extent(x.shape(0)), extent(x.shape(1)), x.stride(0)}; }
@@ -221,7 +249,14 @@ NB_MODULE(_native, m) {
       .def_prop_ro("in_features", [](const PackedLinear& p) { return p.k; })
       .def_prop_ro("precision", &precision_name)
       .def_prop_ro("level", [](const PackedLinear& p) { return static_cast<int>(p.level); })
-      .def_prop_ro("nbytes", [](const PackedLinear& p) { return p.bytes(); });
+      .def_prop_ro("nbytes", [](const PackedLinear& p) { return p.bytes(); })
+      .def("parts", [](nb::handle self) { return parts(self); });
+
+  m.def("restore", &restore);
+  m.def("checksum", [](const Bytes& bytes) {
+    nb::gil_scoped_release release;
+    return checksum(bytes.data(), bytes.size());
+  });
 
   m.def("pack", &pack<float>, nb::arg("level"), nb::arg("precision"), nb::arg("weight").noconvert(),
         nb::arg("bias").none());

@@ -65,6 +65,23 @@ PackedLinear pack(Level level, Precision precision, const W* weight, const float
 
 }  // namespace
 
+bool has_whole_parts(const PackedLinear& p) {
+  if (!level_available(p.level) || p.n < 0 || p.k < 0) return false;
+  const bool f32 = p.precision == Precision::f32;
+  const bool int8 = p.precision == Precision::int8;
+  const bool int4 = p.precision == Precision::int4;
+  const i64 step = p.precision == Precision::bf16 ? kBf16KStep : int8 ? kInt8KStep : 1;
+  if (p.panel != (f32 ? kernel_table(p.level).linear.f32_panel : kBf16Panel)) return false;
+  if (p.k_padded != (p.k + step - 1) / step * step) return false;
+  if (int4 && (p.group < 32 || p.group % 32 != 0 || p.k % p.group != 0)) return false;
+  const i64 columns = p.panels() * p.panel;
+  const i64 half_bytes = int4 ? 1 : int8 ? 2 : f32 ? 8 : 4;  // of a weight
+  const auto has = [](const Buffer& buffer, i64 bytes) { return buffer.bytes() == static_cast<std::size_t>(bytes); };
+  return has(p.weights, columns * p.k_padded * half_bytes / 2) && has(p.bias, columns * 4) &&
+         has(p.scales, int8 ? columns * 4 : int4 ? columns * (p.k / p.group) * 2 : 0) &&
+         has(p.offsets, int8 ? columns * 4 : 0);
+}
+
 PackedLinear pack_linear(Level level, Precision precision, const float* weight, const float* bias, i64 n, i64 k) {
   return pack(level, precision, weight, bias, n, k);
 }

@@ -76,12 +76,19 @@ void* grow(Buffer& buffer, std::size_t bytes) {
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes) : data_(allocate(bytes)), bytes_(bytes) {}
-Buffer::~Buffer() { release(data_); }
+Buffer::Buffer(const void* data, std::size_t bytes, std::shared_ptr<const void> keeper)
+    : data_(const_cast<void*>(data)), bytes_(bytes), keeper_(std::move(keeper)) {}
+Buffer::~Buffer() {
+  if (keeper_ == nullptr) release(data_);
+}
 Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      keeper_(std::exchange(other.keeper_, nullptr)) {}
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(keeper_, other.keeper_);
   return *this;
 }
 

@@ -5,9 +5,11 @@ Folders are private (0700), files 0600.  Nothing is created at import.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,3 +93,29 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         ) from problem
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold `file` against other processes that call this; waits for them.  A process that dies lets go.
+
+    Raises StorageError when the file cannot be made.
+    """
+    private_folder(file.parent)
+    try:
+        stream = file.open("ab")
+    except OSError as problem:
+        raise StorageError(f"Cannot write {file}: {problem.strerror}.", path=file) from problem
+    with stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+_ABANDONED_SECONDS = 3600
+
+
+def remove_abandoned(folder: Path, suffix: str) -> None:
+    """Remove what processes that were killed in `atomic_write` of files that end in `suffix` left in `folder`."""
+    for file in folder.glob(f".*{suffix}.*"):
+        if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
+            file.unlink(missing_ok=True)

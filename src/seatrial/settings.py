@@ -70,6 +70,9 @@ class SeeSettings:
     feature_disk: int = field(
         default=2**30, metadata={"about": "Bytes of tile features kept in the cache folder; 0 keeps none."}
     )
+    packed_disk: int = field(
+        default=2**34, metadata={"about": "Bytes of packed weights kept in the cache folder; 0 keeps none."}
+    )
     pdf_dpi: int = field(
         default=150, metadata={"about": "Resolution at which PDF pages are rendered, in dots per inch."}
     )

@@ -26,6 +26,9 @@ struct PackedLinear {
   std::size_t bytes() const { return weights.bytes() + bias.bytes() + scales.bytes() + offsets.bytes(); }
 };
 
+// Whether every part has exactly the bytes that the sizes say.
+bool has_whole_parts(const PackedLinear& packed);
+
 // `weight` [n, k] is float32, or raw bfloat16 bits; `bias` [n] or null.
 PackedLinear pack_linear(Level level, Precision precision, const float* weight, const float* bias, i64 n, i64 k);
 PackedLinear pack_linear(Level level, Precision precision, const std::uint16_t* weight, const float* bias, i64 n,

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 
 namespace seatrial {
 
@@ -13,11 +15,12 @@ void release(void* data);
 // Bytes that scratch shall have which has `held` and must have `wanted`.
 std::size_t scratch_capacity(std::size_t held, std::size_t wanted);
 
-// What `allocate` gives, owned.
+// What `allocate` gives, owned; or a view of memory that `keeper` owns.
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes);
+  Buffer(const void* data, std::size_t bytes, std::shared_ptr<const void> keeper);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
@@ -30,7 +33,11 @@ class Buffer {
  private:
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
+  std::shared_ptr<const void> keeper_;
 };
+
+// A 64-bit sum that any changed, missing or exchanged bytes change; not against intent.
+std::uint64_t checksum(const void* data, std::size_t bytes);
 
 // Scratch of the calling thread: grows, is never given back before the thread ends.  Two arenas, since a
 // caller's scratch must survive the tasks it runs itself.

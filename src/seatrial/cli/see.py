@@ -17,6 +17,7 @@ from seatrial.cli.see_options import (
     features_of,
     mmproj_option,
     model_options,
+    packed_of,
     reading_of,
     reading_options,
     split_question,
@@ -62,7 +63,9 @@ def ask(
     processor = vision.Processor(vision.find_model(model or chosen.model), reading, mmproj=mmproj)
     prompt = processor.question(files, question, system=options["system"])  # bad files are told before the wait
     with progress.working("loading the model", quiet=options["as_json"]):
-        engine = vision.Engine.load(processor, precision or chosen.precision, features_of(chosen, options))
+        engine = vision.Engine.load(
+            processor, precision or chosen.precision, features_of(chosen, options), packed=packed_of(chosen)
+        )
     reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
     if options["timings"]:
         print_timings(engine, reply)
@@ -186,34 +189,44 @@ def convert(source: str, target: Path, number_type: str, mmproj: Path | None, **
 
 @see.group()
 def cache() -> None:
-    """Features of tiles that were seen: a second question about a page needs no vision."""
+    """What is kept: features of tiles that were seen, and weights that were packed."""
 
 
 @cache.command("list", cls=JsonCommand)
 def list_(**options: Any) -> dict[str, Any]:
-    """Say how many tiles are kept and what they take.
+    """Say how many tiles and packed models are kept and what they take.
 
     \b
     Example:
       seatrial see cache list
     """
-    use = features_of(settings.load().see, options).use()
+    chosen = settings.load().see
+    use = {"tiles": features_of(chosen, options).use(), "packed": packed_of(chosen).use()}
     if not options["as_json"]:
-        click.echo(f"{use.files:,} tiles, {use.bytes / 1e6:,.1f} MB in {use.folder}")
-    return asdict(use)
+        for what, part in use.items():
+            click.echo(f"{what:<7} {part.files:>6,} files {part.bytes / 1e6:>10,.1f} MB in {part.folder}")
+    return {what: asdict(part) for what, part in use.items()}
 
 
 @cache.command(cls=JsonCommand)
-@click.option("--keep", type=click.IntRange(min=0), default=0, show_default=True, help="Bytes to keep, newest first.")
-def prune(keep: int, **options: Any) -> dict[str, Any]:
-    """Remove kept tiles, the least recently used first.
+@click.option("--keep", type=click.IntRange(min=0), default=0, show_default=True, help="Bytes to keep of each kind.")
+@click.option("--only", type=click.Choice(["tiles", "packed"]), help="Leave the other kind alone.")
+def prune(keep: int, only: str | None, **options: Any) -> dict[str, Any]:
+    """Remove kept tiles and packed models, the least recently used first.
 
     \b
     Examples:
       seatrial see cache prune
+      seatrial see cache prune --only packed
       seatrial see cache prune --keep 100000000 --json
     """
-    removed = features_of(settings.load().see, options).prune(keep)
+    chosen = settings.load().see
+    removed = {}
+    if only != "packed":
+        removed["tiles"] = features_of(chosen, options).prune(keep)
+    if only != "tiles":
+        removed["packed"] = packed_of(chosen).prune(keep)
     if not options["as_json"]:
-        click.echo(f"removed {removed.files:,} tiles, {removed.bytes / 1e6:,.1f} MB")
-    return asdict(removed)
+        for what, part in removed.items():
+            click.echo(f"removed {part.files:,} files of {what}, {part.bytes / 1e6:,.1f} MB")
+    return {what: asdict(part) for what, part in removed.items()}

@@ -12,7 +12,7 @@ import click
 from seatrial.settings import SeeSettings
 
 if TYPE_CHECKING:
-    from seatrial.vision import Decoding, FeatureCache, Reading
+    from seatrial.vision import Decoding, FeatureCache, PackedCache, Reading
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,6 +50,7 @@ decoding_options = _all(
     click.option("--repetition-penalty", type=float, default=1.0, help="Above 1 discourages repeating."),
     click.option("--seed", type=int, help="Make sampling repeatable."),
     click.option("--stop", multiple=True, metavar="TEXT", help="End the answer before TEXT; may be repeated."),
+    click.option("--no-speculation", is_flag=True, help="Do not guess tokens ahead; the answer is the same."),
     click.option("--logprobs", is_flag=True, help="With --json: log probability of each token."),
 )
 
@@ -94,10 +95,18 @@ def features_of(chosen: SeeSettings, options: dict[str, Any]) -> FeatureCache:
     return FeatureCache(memory_limit=chosen.feature_memory, disk_limit=chosen.feature_disk)
 
 
+def packed_of(chosen: SeeSettings) -> PackedCache:
+    """Return where packed weights are kept."""
+    from seatrial.vision import PackedCache
+
+    return PackedCache(disk_limit=chosen.packed_disk, note=lambda line: click.echo(f"note: {line}", err=True))
+
+
 def decoding_of(chosen: SeeSettings, options: dict[str, Any]) -> Decoding:
     """Return how the answer is made: options over settings."""
     from seatrial.vision import Decoding
 
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop", "logprobs")
     values = {name: options[name] for name in names}
+    values["speculate"] = not options["no_speculation"]
     return Decoding(max_new_tokens=options["max_new_tokens"] or chosen.max_new_tokens, **values)

@@ -15,6 +15,7 @@ try:
     from seatrial.vision.hub import find as find_model
     from seatrial.vision.hub import pull
     from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
+    from seatrial.vision.packed import PackedCache
     from seatrial.vision.prefixes import PrefixCache
     from seatrial.vision.processor import Processor, Reading
     from seatrial.vision.prompt import Prompt
@@ -31,6 +32,7 @@ __all__ = [
     "Engine",
     "FeatureCache",
     "ModelSummary",
+    "PackedCache",
     "PrefixCache",
     "Processor",
     "Prompt",

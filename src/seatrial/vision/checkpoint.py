@@ -11,12 +11,12 @@ from seatrial.vision.features import FeatureCache
 from seatrial.vision.kv import PagePool
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
+from seatrial.vision.packed import LinearSource, PackedCache, PackedFile
 from seatrial.vision.precision import RECIPES, resolve_precision
 from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor
 from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
-
 
 _CONTEXTS = 4
 """Prompts of full length whose keys and values there is room for at a time."""
@@ -45,15 +45,17 @@ class Model:
 
 
 def load_model(
-    source: Path | Processor,
+    checkpoint: Path | Processor,
     precision: str = "auto",
     ops: Ops | None = None,
     features: FeatureCache | None = None,
     prefixes: PrefixCache | None = None,
+    packed: PackedCache | None = None,
 ) -> Model:
     """Read and pack a checkpoint (folder or GGUF file), or the one a `Processor` was made from.
 
-    `features` keeps the features of tiles, `prefixes` keys and values; none are kept without them.
+    `features` keeps the features of tiles, `prefixes` keys and values, `packed` packed weights; none are kept
+    without them.
 
     `precision` "auto" is bf16 where the processor multiplies it fast, else f32; "int8" and "int4" quantise
     while packing, by the table in `precision.py`.  Raises ModelError and
@@ -62,15 +64,31 @@ def load_model(
     began = time.perf_counter()
     ops = ops or select()
     chosen = resolve_precision(precision, ops)
-    processor = source if isinstance(source, Processor) else Processor(source)
+    processor = checkpoint if isinstance(checkpoint, Processor) else Processor(checkpoint)
     weights = processor.files.weights()
     features = features or FeatureCache(memory_limit=0, disk_limit=0)
-    tower = load_tower(weights, processor.config, ops, RECIPES[chosen])
-    decoder = load_decoder(weights, processor.config, ops, RECIPES[chosen])
+    recipe = RECIPES[chosen]
+
+    def towers(source: LinearSource) -> tuple[Tower, Decoder]:
+        tower = load_tower(weights, processor.config, ops, recipe, source)
+        return tower, load_decoder(weights, processor.config, ops, recipe, source)
+
+    def build(source: LinearSource) -> dict[str, str]:
+        towers(source)
+        return {"tower": weights.fingerprint(*TOWER)}
+
+    packed = packed or PackedCache(disk_limit=0)
+    identity = f"{weights.identity()} {recipe}"
+    source = packed.open(f"{processor.files.path.stem}-{chosen}", identity, weights.nbytes, ops, build)
+    tower, decoder = towers(source)
+    fingerprint = ""
+    if not features.is_off:
+        known = source.facts["tower"] if isinstance(source, PackedFile) else weights.fingerprint(*TOWER)
+        fingerprint = f"{known} {chosen} {ops.instruction_set}"
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     prefixes = prefixes or PrefixCache(0)
     text = processor.config.text
-    pool = PagePool(text, ops, RECIPES[chosen].attention, _CONTEXTS * text.max_positions)
+    pool = PagePool(text, ops, recipe.attention, _CONTEXTS * text.max_positions)
     pool.make_room = prefixes.give_up
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(
@@ -80,7 +98,7 @@ def load_model(
         ops=ops,
         precision=chosen,
         eos_ids=frozenset(eos),
-        fingerprint="" if features.is_off else f"{weights.fingerprint(*TOWER)} {chosen} {ops.instruction_set}",
+        fingerprint=fingerprint,
         features=features,
         pool=pool,
         prefixes=prefixes,

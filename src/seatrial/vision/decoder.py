@@ -18,6 +18,7 @@ from seatrial.vision.config import ModelConfig, TextConfig
 from seatrial.vision.kv import KvCache, PagePool, page_tables
 from seatrial.vision.ops.bfloat16 import as_f32
 from seatrial.vision.ops.protocol import Array, AttentionPrecision, Linear, Ops, PageTables
+from seatrial.vision.packed import LinearSource
 from seatrial.vision.precision import Recipe
 from seatrial.vision.tower import Observe, stacked
 from seatrial.vision.weights import Weights
@@ -48,17 +49,23 @@ class Decoder:
     inverse_frequencies: Array
 
 
-def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -> Decoder:
-    """Pack the text tower of a checkpoint by `recipe`; WeightsError names a missing or misshapen tensor."""
+def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe, source: LinearSource) -> Decoder:
+    """Get the text tower from `source`, which packs it by `recipe` or has it.
+
+    WeightsError names a missing or misshapen tensor.
+    """
     config = model.text
     c, inner = config.hidden_size, config.intermediate_size
     q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
     root = "model.text_model"
 
     def linear(names: Sequence[str], outs: Sequence[int], ins: int, *, bias: bool) -> Linear:
-        matrices = [weights.matrix(f"{name}.weight", (rows, ins)) for name, rows in zip(names, outs, strict=True)]
-        biases = [weights.array(f"{name}.bias", (rows,)) for name, rows in zip(names, outs, strict=True) if bias]
-        return ops.pack(stacked(matrices), np.concatenate(biases) if bias else None, recipe.text)
+        def pack() -> Linear:
+            matrices = [weights.matrix(f"{name}.weight", (rows, ins)) for name, rows in zip(names, outs, strict=True)]
+            biases = [weights.array(f"{name}.bias", (rows,)) for name, rows in zip(names, outs, strict=True) if bias]
+            return ops.pack(stacked(matrices), np.concatenate(biases) if bias else None, recipe.text)
+
+        return source.linear(names[0], pack)
 
     def layer(number: int) -> DecoderLayer:
         name = f"{root}.layers.{number}"
@@ -74,14 +81,18 @@ def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe)
         )
 
     embedding = weights.matrix(f"{root}.embed_tokens.weight", (config.vocab_size, c))
-    head = embedding if model.tied else weights.matrix("lm_head.weight", (config.vocab_size, c))
+
+    def head() -> Linear:
+        matrix = embedding if model.tied else weights.matrix("lm_head.weight", (config.vocab_size, c))
+        return ops.pack(matrix, None, recipe.lm_head)
+
     return Decoder(
         config=config,
         attention=recipe.attention,
         embedding=embedding,
         layers=tuple(layer(number) for number in range(config.layers)),
         norm=weights.array(f"{root}.norm.weight", (c,)),
-        lm_head=ops.pack(head, None, recipe.lm_head),
+        lm_head=source.linear("lm_head", head),
         inverse_frequencies=_inverse_frequencies(config),
     )
 

@@ -11,6 +11,7 @@ from seatrial.vision import hub
 from seatrial.vision.answers import AnswerState, FinishReason, Timings
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.features import FeatureCache
+from seatrial.vision.packed import PackedCache
 from seatrial.vision.pictures import Source
 from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor, Reading
@@ -66,15 +67,17 @@ class Engine:
         precision: str = "auto",
         features: FeatureCache | None = None,
         prefixes: PrefixCache | None = None,
+        packed: PackedCache | None = None,
     ) -> Engine:
         """Load the weights that belong to `processor`; ModelError and its children when they are damaged.
 
         `features` keeps what the tower saw (default: 256 MiB in memory, nothing on disk), `prefixes` keys
-        and values of prompts (default: 512 MiB).
+        and values of prompts (default: 512 MiB), `packed` packed weights (default: 16 GiB in the cache folder).
         """
         features = features or FeatureCache(memory_limit=1 << 28, disk_limit=0)
         prefixes = prefixes or PrefixCache(memory_limit=1 << 29)
-        return cls(load_model(processor, precision, features=features, prefixes=prefixes))
+        packed = packed or PackedCache()
+        return cls(load_model(processor, precision, features=features, prefixes=prefixes, packed=packed))
 
     def ask(
         self,
@@ -157,6 +160,7 @@ def open_engine(
     reading: Reading | None = None,
     features: FeatureCache | None = None,
     prefixes: PrefixCache | None = None,
+    packed: PackedCache | None = None,
     mmproj: str | Path | None = None,
 ) -> Engine:
     """Load a model: `pico` (bundled), a folder, a GGUF file, or a hub id that was pulled.
@@ -164,6 +168,5 @@ def open_engine(
     The caches are as in `Engine.load`; `mmproj` names the picture tower's file of a GGUF model when it does
     not lie beside the text file.  Raises ModelError and its children when it is missing or damaged.
     """
-    return Engine.load(
-        Processor(hub.find(name), reading, mmproj=Path(mmproj) if mmproj else None), precision, features, prefixes
-    )
+    processor = Processor(hub.find(name), reading, mmproj=Path(mmproj) if mmproj else None)
+    return Engine.load(processor, precision, features, prefixes, packed)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from seatrial.vision.ops.protocol import Array
 
 _DIGEST_BYTES = 32
 _SUFFIX = ".features"
-_ABANDONED_SECONDS = 3600
 _PRUNE_TO = 0.8  # a full cache is emptied to this share, so that not every write has to prune
 
 
@@ -155,14 +153,9 @@ class FeatureCache:
             file.unlink(missing_ok=True)
             removed, freed = removed + 1, freed + size
         self._disk_bytes = left - freed
-        self._remove_unfinished()
+        for shelf in self.folder.glob("*"):
+            paths.remove_abandoned(shelf, _SUFFIX)
         return CacheUse(str(self.folder), removed, freed)
-
-    def _remove_unfinished(self) -> None:
-        """Remove what a process that was killed while writing left behind."""
-        for file in self.folder.glob(f"*/.*{_SUFFIX}.*"):
-            if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
-                file.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         return list(self.folder.glob(f"*/*{_SUFFIX}"))

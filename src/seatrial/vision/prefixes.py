@@ -47,7 +47,9 @@ class PrefixCache:
         At least one position is left to compute, because its scores are wanted.
         """
         with self._lock:
-            lengths = {key: _shared(signature, known) for key, (known, held) in self._entries.items() if held.pool is pool}
+            lengths = {
+                key: _shared(signature, known) for key, (known, held) in self._entries.items() if held.pool is pool
+            }
             best = max(lengths, key=lambda key: lengths[key], default=None)
             if best is None:
                 return None
@@ -64,7 +66,9 @@ class PrefixCache:
         held = cache.hold(len(signature))
         with self._lock:
             for key, (known, other) in list(self._entries.items()):
-                if other.pool is cache.pool and _shared(signature, known) == len(known):  # the new one says all that this one says
+                if other.pool is cache.pool and _shared(signature, known) == len(
+                    known
+                ):  # the new one says all that this one says
                     self._drop(key)
             self._entries[id(held)] = (signature, held)
             while self.nbytes > self.memory_limit:
@@ -73,7 +77,9 @@ class PrefixCache:
     @property
     def nbytes(self) -> int:
         """Bytes of all pages held; a page that entries share counts once."""
-        sizes = {(id(held.pool), page): held.pool.page_nbytes for _, held in self._entries.values() for page in held.pages}
+        sizes = {
+            (id(held.pool), page): held.pool.page_nbytes for _, held in self._entries.values() for page in held.pages
+        }
         return sum(sizes.values())
 
     def give_up(self) -> bool:

@@ -158,9 +158,7 @@ class Scheduler:
                 state.progress(done, total)
             self._decode(but=state)
 
-        x_SC, state.cached_tiles = prompt_embeddings(
-            model, state.prompt, state.cached_tokens, state.observe, between
-        )
+        x_SC, state.cached_tiles = prompt_embeddings(model, state.prompt, state.cached_tokens, state.observe, between)
         seen = time.perf_counter()
         scores = self._prefill(state, x_SC)
         done = time.perf_counter()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from seatrial.vision.config import ModelConfig, PictureConfig, VisionConfig
 from seatrial.vision.ops.bfloat16 import as_f32
 from seatrial.vision.ops.protocol import Array, AttentionPrecision, Linear, Ops
+from seatrial.vision.packed import LinearSource
 from seatrial.vision.pictures import normalise
 from seatrial.vision.precision import Recipe
 from seatrial.vision.weights import Weights
@@ -65,8 +66,11 @@ class Tower:
     connector: Linear
 
 
-def load_tower(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -> Tower:
-    """Pack the tower and connector of a checkpoint by `recipe`; WeightsError names a missing or misshapen tensor."""
+def load_tower(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe, source: LinearSource) -> Tower:
+    """Get the tower and connector from `source`, which packs them by `recipe` or has them.
+
+    WeightsError names a missing or misshapen tensor.
+    """
     config = model.vision
     c, side = config.hidden_size, config.patch_size
     root = "model.vision_model"
@@ -75,8 +79,11 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -
         return Norm(weights.array(f"{name}.weight", (c,)), weights.array(f"{name}.bias", (c,)))
 
     def linear(name: str, outs: int, ins: int) -> Linear:
-        return ops.pack(
-            weights.matrix(f"{name}.weight", (outs, ins)), weights.array(f"{name}.bias", (outs,)), recipe.tower
+        return source.linear(
+            name,
+            lambda: ops.pack(
+                weights.matrix(f"{name}.weight", (outs, ins)), weights.array(f"{name}.bias", (outs,)), recipe.tower
+            ),
         )
 
     def layer(number: int) -> TowerLayer:
@@ -84,10 +91,13 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -
         projections = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
         return TowerLayer(
             norm1=norm(f"{name}.layer_norm1"),
-            qkv=ops.pack(
-                stacked([weights.matrix(f"{p}.weight", (c, c)) for p in projections]),
-                np.concatenate([weights.array(f"{p}.bias", (c,)) for p in projections]),
-                recipe.tower,
+            qkv=source.linear(
+                f"{name}.self_attn.qkv",
+                lambda: ops.pack(
+                    stacked([weights.matrix(f"{p}.weight", (c, c)) for p in projections]),
+                    np.concatenate([weights.array(f"{p}.bias", (c,)) for p in projections]),
+                    recipe.tower,
+                ),
             ),
             out=linear(f"{name}.self_attn.out_proj", c, c),
             norm2=norm(f"{name}.layer_norm2"),
@@ -95,22 +105,26 @@ def load_tower(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe) -
             fc2=linear(f"{name}.mlp.fc2", c, config.intermediate_size),
         )
 
-    patch = weights.matrix(f"{root}.embeddings.patch_embedding.weight", (c, 3, side, side)).reshape(c, -1)
+    def patch() -> Linear:
+        name = f"{root}.embeddings.patch_embedding"
+        matrix = weights.matrix(f"{name}.weight", (c, 3, side, side)).reshape(c, -1)
+        return ops.pack(matrix, weights.array(f"{name}.bias", (c,)), recipe.patch)
+
+    def connector() -> Linear:
+        name = "model.connector.modality_projection.proj.weight"
+        return ops.pack(weights.matrix(name, (model.text.hidden_size, shuffled)), None, recipe.connector)
+
     shuffled = c * model.scale_factor**2
     return Tower(
         config=config,
         picture=model.picture,
         scale_factor=model.scale_factor,
         attention=recipe.attention,
-        patch=ops.pack(patch, weights.array(f"{root}.embeddings.patch_embedding.bias", (c,)), recipe.patch),
+        patch=source.linear("patch", patch),
         positions=weights.array(f"{root}.embeddings.position_embedding.weight", (config.patches, c)),
         layers=tuple(layer(number) for number in range(config.layers)),
         post_norm=norm(f"{root}.post_layernorm"),
-        connector=ops.pack(
-            weights.matrix("model.connector.modality_projection.proj.weight", (model.text.hidden_size, shuffled)),
-            None,
-            recipe.connector,
-        ),
+        connector=source.linear("connector", connector),
     )
 
 

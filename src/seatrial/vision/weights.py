@@ -70,6 +70,25 @@ class Weights:
             digest.update(tensor.data.data)
         return digest.hexdigest()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors as stored."""
+        return sum(tensor.data.nbytes for tensor in self._tensors.values())
+
+    def identity(self) -> str:
+        """Return a hash that tells these weights from others without reading them whole.
+
+        Of every tensor: name, type, shape and its first bytes; of every file: size and time of change.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in self._tensors.items():
+            digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+            digest.update(np.ascontiguousarray(tensor.data.reshape(-1)[:64]).tobytes())
+        for file in sorted({tensor.file for tensor in self._tensors.values()}):
+            status = file.stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
     def names(self) -> Iterator[str]:
         """Yield the stored names in file order."""
         yield from self._tensors

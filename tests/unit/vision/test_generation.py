@@ -10,9 +10,9 @@ import pytest
 from seatrial import vision
 from seatrial.errors import ComputeError, ContextOverflowError
 from seatrial.vision import decoder
+from seatrial.vision.answers import StopAwareText
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.engine import Engine
-from seatrial.vision.answers import StopAwareText
 from seatrial.vision.generation import prompt_embeddings
 from seatrial.vision.kv import KvCache
 from seatrial.vision.ops import available, select

@@ -18,6 +18,7 @@ from seatrial.vision.ops.protocol import (
     Array,
     AttentionPrecision,
     Linear,
+    PackedParts,
     PageTables,
     Precision,
 )
@@ -69,12 +70,14 @@ class NativeOps:
     """
 
     name = "native"
+    keeps_packed = True
 
     def __init__(self, instruction_set: str) -> None:
         if instruction_set not in _native.available_levels():
             raise ValueError(f"instruction set {instruction_set!r} is not available on this machine")
         self.instruction_set = instruction_set
         self.threads = _native.threads()
+        self.layout = f"{ABI} {instruction_set}"
         self._level = _native.LEVELS.index(instruction_set)
 
     def pack(self, weight: NDArray[Any], bias: Array | None, precision: Precision) -> Linear:
@@ -96,6 +99,21 @@ class NativeOps:
             whole = quantise_int8(weight)
             return _native.pack_int8(self._level, whole.values, whole.scale, bias)
         return _native.pack(self._level, code, weight, bias)
+
+    def parts(self, linear: Linear) -> PackedParts:
+        """Views of the panels, bias, scales and offsets."""
+        assert isinstance(linear, _native.Linear)
+        return PackedParts(*linear.parts())
+
+    def restore(self, parts: PackedParts) -> Linear:
+        """Use the arrays as they are."""
+        if parts.numbers[0] != self._level:
+            raise ValueError(f"this weight was not packed for native {self.instruction_set}")
+        return _native.restore(*parts.numbers, *parts.arrays)
+
+    def checksum(self, content: NDArray[np.uint8]) -> int:
+        """On all threads."""
+        return _native.checksum(content)
 
     def linear(
         self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None

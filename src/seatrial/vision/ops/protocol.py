@@ -32,6 +32,14 @@ class PageTables:
     counts: NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class PackedParts:
+    """A packed weight taken apart: whole numbers and uint8 arrays, whose meaning the operations know."""
+
+    numbers: tuple[int, ...]
+    arrays: tuple[NDArray[np.uint8], ...]
+
+
 class Linear(Protocol):
     """A weight matrix in the layout its implementation likes; made by `Ops.pack`."""
 
@@ -77,6 +85,22 @@ class Ops(Protocol):
     name: str
     instruction_set: str
     threads: int
+    keeps_packed: bool
+    """Whether packed weights can be taken apart and put together again; else the next three are never called."""
+    layout: str
+    """Names the layout of packed weights; another name means another layout."""
+
+    def parts(self, linear: Linear) -> PackedParts:
+        """Return what `restore` makes `linear` of again; the arrays are views."""
+        ...
+
+    def restore(self, parts: PackedParts) -> Linear:
+        """Return the weight; it uses the memory of `parts`.  Raises ValueError where sizes do not fit."""
+        ...
+
+    def checksum(self, content: NDArray[np.uint8]) -> int:
+        """Return a 64-bit sum of `content` [N] that accidents change; as fast as memory is read."""
+        ...
 
     def pack(self, weight: NDArray[Any], bias: Array | None, precision: Precision) -> Linear:
         """Pack `weight` [out, in] (float32, float16, or uint16 = raw bfloat16 bits) and `bias` [out]."""

@@ -16,6 +16,7 @@ from seatrial.vision.ops.protocol import (
     Array,
     AttentionPrecision,
     Linear,
+    PackedParts,
     PageTables,
     Precision,
 )
@@ -74,6 +75,20 @@ class ReferenceOps:
     name = "reference"
     instruction_set = "numpy"
     threads = 0  # NumPy's BLAS decides
+    keeps_packed = False
+    layout = "numpy"
+
+    def parts(self, linear: Linear) -> PackedParts:
+        """Not offered."""
+        raise NotImplementedError
+
+    def restore(self, parts: PackedParts) -> Linear:
+        """Not offered."""
+        raise NotImplementedError
+
+    def checksum(self, content: NDArray[np.uint8]) -> int:
+        """Not offered."""
+        raise NotImplementedError
 
     def pack(self, weight: NDArray[Any], bias: Array | None, precision: Precision) -> ReferenceLinear:
         """Widen to float32, rounding or quantising first when asked."""
