@@ -73,6 +73,10 @@ class SeeSettings:
     packed_disk: int = field(
         default=2**34, metadata={"about": "Bytes of packed weights kept in the cache folder; 0 keeps none."}
     )
+    detail: str = field(
+        default="high",
+        metadata={"about": "Tiles of a picture: `high` (as the reference), `auto`, `low`, or the most tiles."},
+    )
     pdf_dpi: int = field(
         default=150, metadata={"about": "Resolution at which PDF pages are rendered, in dots per inch."}
     )

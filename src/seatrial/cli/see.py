@@ -66,7 +66,14 @@ def ask(
         engine = vision.Engine.load(
             processor, precision or chosen.precision, features_of(chosen, options), packed=packed_of(chosen)
         )
-    reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
+    if reading.detail == "auto":
+        finer = processor.question(files, question, system=options["system"], detail="high")
+        with progress.working("looking at the pictures", quiet=options["as_json"]):
+            reply = engine.answer_by_need(prompt, finer, decoding)
+        if not options["as_json"]:
+            click.echo(reply.text)
+    else:
+        reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
     if options["timings"]:
         print_timings(engine, reply)
     return {

@@ -59,6 +59,11 @@ reading_options = _all(
     click.option("--pages", metavar="1-3,7", help="Pages of a PDF (default: all, up to [see] max_pages)."),
     click.option("--dpi", type=click.IntRange(10, 1200), help="Resolution at which PDF pages are rendered."),
     click.option("--max-pixels", type=click.IntRange(min=1), help="Largest picture that is decoded."),
+    click.option(
+        "--detail",
+        metavar="low|auto|high|N",
+        help="Tiles of a picture: high as the reference, low one, N at most, auto as needed (default: [see] detail).",
+    ),
     click.option("--gif-as-video", is_flag=True, help="Play a GIF as a clip instead of its first picture."),
 )
 
@@ -75,9 +80,10 @@ def split_question(words: tuple[str, ...]) -> tuple[list[str | bytes], str]:
 
 def reading_of(chosen: SeeSettings, options: dict[str, Any]) -> Reading:
     """Return how files are read: options over settings."""
-    from seatrial.vision import Reading
+    from seatrial.vision import Reading, parse_detail
 
     return Reading(
+        detail=parse_detail(options["detail"] or chosen.detail),
         max_pixels=options["max_pixels"] or chosen.max_pixels,
         max_pages=chosen.max_pages,
         dpi=options["dpi"] or chosen.pdf_dpi,

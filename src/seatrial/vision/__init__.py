@@ -9,6 +9,7 @@ from seatrial.errors import MissingExtraError
 
 try:
     from seatrial.vision.conversion import NUMBER_TYPES, Conversion, convert
+    from seatrial.vision.detail import parse_detail
     from seatrial.vision.engine import Engine, Reply
     from seatrial.vision.engine import open_engine as open
     from seatrial.vision.features import CacheUse, FeatureCache
@@ -43,6 +44,7 @@ __all__ = [
     "describe_operations",
     "find_model",
     "open",
+    "parse_detail",
     "pull",
     "summarise",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from seatrial.vision.sampling import Decoding
 from seatrial.vision.scheduling import Scheduler
 from seatrial.vision.tower import Progress
 
+SURE = 0.6
+"""Probability that every token of an answer must have for a coarse look to be enough; see docs/experiments.md."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -29,7 +33,8 @@ class Reply:
     tile, (frames, 1) for a clip; `tiles` how many the prompt holds, `cached_tiles` how many of them cost no
     vision (seen before, or twice in this prompt); `cached_tokens` how many positions of the prompt were
     taken from an earlier one that began the same; `drafted_tokens` how many tokens of the answer had been
-    guessed right; `logprobs` natural logarithms per token, when asked for; `finish_reason` is "stop" or "length".
+    guessed right; `coarse_tiles` how many tiles were looked at before, with detail "auto", when the model was not
+    sure; `logprobs` natural logarithms per token, when asked for; `finish_reason` is "stop" or "length".
     """
 
     text: str
@@ -42,6 +47,7 @@ class Reply:
     cached_tiles: int = 0
     cached_tokens: int = 0
     drafted_tokens: int = 0
+    coarse_tiles: int = 0
     logprobs: list[float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,9 +95,15 @@ class Engine:
     ) -> Reply:
         """Answer `question` about `sources`: paths, file URLs, bytes, PIL images, uint8 arrays; in order.
 
+        With detail "auto" the pictures are looked at again in "high" where the model was not sure of a token.
         Raises InputFileError and its children for files, ContextOverflowError when they are too many.
         """
-        return self.answer([self.model.processor.question(sources, question, system=system)], decoding)[0]
+        processor, decoding = self.model.processor, decoding or Decoding()
+        prompt = processor.question(sources, question, system=system)
+        if processor.reading.detail != "auto":
+            return self.answer([prompt], decoding)[0]
+        finer = processor.question(sources, question, system=system, detail="high")
+        return self.answer_by_need(prompt, finer, decoding)
 
     def stream(
         self,
@@ -116,6 +128,15 @@ class Engine:
         The answers are made as one batch and are those that `ask` would give one by one.
         """
         return self.answer(self.model.processor.questions(sources, questions), decoding)
+
+    def answer_by_need(self, prompt: Prompt, finer: Prompt, decoding: Decoding) -> Reply:
+        """Answer `prompt`; where a token of it had less than SURE probability, answer `finer` instead."""
+        if len(finer.tiles) <= len(prompt.tiles):
+            return self.answer([prompt], decoding)[0]
+        reply = self.answer([prompt], replace(decoding, logprobs=True))[0]
+        if min(reply.logprobs or [0.0]) < math.log(SURE):
+            return replace(self.answer([finer], decoding)[0], coarse_tiles=reply.tiles)
+        return reply if decoding.logprobs else replace(reply, logprobs=None)
 
     def answer(self, prompts: Sequence[Prompt], decoding: Decoding | None = None) -> list[Reply]:
         """Answer several prepared prompts as one batch; the replies are in their order."""

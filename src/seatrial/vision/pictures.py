@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seatrial.errors import InputFileError, PictureError
 from seatrial.vision.config import PictureConfig
+from seatrial.vision.detail import Detail, grid_of
 from seatrial.vision.ops.protocol import Array
 
 MAX_SIDE = 4096
@@ -213,10 +214,14 @@ def plan(width: int, height: int, config: PictureConfig) -> tuple[list[tuple[int
     return sizes, height // config.tile, width // config.tile
 
 
-def cut(image: Image.Image, config: PictureConfig) -> Tiles:
-    """Resize and cut an RGB picture into tiles; exact to the reference, pixel by pixel."""
+def cut(image: Image.Image, config: PictureConfig, detail: Detail = "high") -> Tiles:
+    """Resize and cut an RGB picture into tiles; with detail "high" exact to the reference, pixel by pixel."""
     original = image.size
     sizes, rows, cols = plan(*original, config)
+    chosen = grid_of(image, config, detail)
+    if chosen is not None:
+        rows, cols = chosen
+        sizes = [(max(1, cols) * config.tile, max(1, rows) * config.tile)]
     filter_ = Image.Resampling(config.resample)
     for size in sizes:
         image = image.resize(size, filter_) if image.size != size else image

@@ -16,6 +16,7 @@ from seatrial.errors import InputFileError, PromptError
 from seatrial.settings import SeeSettings
 from seatrial.vision import documents, pictures, video
 from seatrial.vision.config import ModelConfig, load_config
+from seatrial.vision.detail import Detail, parse_detail
 from seatrial.vision.files import ModelFiles, open_files
 from seatrial.vision.pictures import Source
 from seatrial.vision.prompt import Message, Part, Prompt, build_prompt
@@ -29,13 +30,15 @@ _PICTURE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix")
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: limits, PDF pages and resolution, and whether a GIF plays as a clip."""
+    """How files are read: limits, PDF pages and resolution, whether a GIF plays as a clip, and how many tiles
+    pictures get (see `detail.py`)."""
 
     max_pixels: int = SeeSettings.max_pixels
     max_pages: int = SeeSettings.max_pages
     dpi: int = SeeSettings.pdf_dpi
     pages: str | None = None
     gif_as_video: bool = False
+    detail: Detail = "high"
 
 
 class Processor:
@@ -53,16 +56,31 @@ class Processor:
         self.tokenizer = Tokenizer(self.files)
         self.reading = reading or Reading()
 
-    def question(self, sources: Source | Sequence[Source], question: str, *, system: str | None = None) -> Prompt:
+    def question(
+        self,
+        sources: Source | Sequence[Source],
+        question: str,
+        *,
+        system: str | None = None,
+        detail: Detail | None = None,
+    ) -> Prompt:
         """Return the prompt of one question after the media of `sources`, in their order."""
-        return self.questions(sources, [question], system=system)[0]
+        return self.questions(sources, [question], system=system, detail=detail)[0]
 
     def questions(
-        self, sources: Source | Sequence[Source], questions: Sequence[str], *, system: str | None = None
+        self,
+        sources: Source | Sequence[Source],
+        questions: Sequence[str],
+        *,
+        system: str | None = None,
+        detail: Detail | None = None,
     ) -> list[Prompt]:
-        """Return a prompt for each of `questions` about the same `sources`, which are read once."""
+        """Return a prompt for each of `questions` about the same `sources`, which are read once.
+
+        `detail` goes before that of `reading`.
+        """
         given: Sequence[Source] = [sources] if isinstance(sources, _SINGLE) else sources
-        parts: list[Part] = [part for source in given for part in self.parts(source)]
+        parts: list[Part] = [part for source in given for part in self.parts(source, detail=detail)]
         first = [Message("system", (system,))] if system else []
         return [
             build_prompt([*first, Message("user", (*parts, question))], self.config, self.tokenizer)
@@ -73,12 +91,12 @@ class Processor:
         """Return the prompt of OpenAI-style messages: {"role", "content": text or list of parts}.
 
         Parts: {"type": "text", "text"}, {"type": "image" | "video", "image" | "video": source}, and
-        {"type": "image_url" | "video_url", …: {"url": path, file:// or data: URL}}.
+        {"type": "image_url" | "video_url", …: {"url": path, file:// or data: URL, "detail": "low"…}}.
         Raises PromptError for anything else.
         """
         return build_prompt([self._message(message) for message in messages], self.config, self.tokenizer)
 
-    def parts(self, source: Source, *, as_video: bool = False) -> Iterator[Part]:
+    def parts(self, source: Source, *, as_video: bool = False, detail: Detail | None = None) -> Iterator[Part]:
         """Yield the pictures (pages) or the clip in `source`; InputFileError names what is wrong."""
         reading, config = self.reading, self.config.picture
         if not isinstance(source, str | Path | bytes):
@@ -99,7 +117,7 @@ class Processor:
             else:
                 images = pictures.load(source, max_pixels=reading.max_pixels, max_pages=reading.max_pages)
         for image in images:
-            yield pictures.cut(image, config)
+            yield pictures.cut(image, config, detail or reading.detail)
 
     def _message(self, message: Mapping[str, Any]) -> Message:
         try:
@@ -120,7 +138,9 @@ class Processor:
             yield from self.parts(item[kind], as_video=kind == "video")
         elif kind in ("image_url", "video_url") and isinstance(item.get(kind), Mapping):
             source = _from_url(str(item[kind].get("url", "")))
-            yield from self.parts(source, as_video=kind == "video_url")
+            wanted = item[kind].get("detail")
+            detail = None if wanted is None else parse_detail(str(wanted))
+            yield from self.parts(source, as_video=kind == "video_url", detail=detail)
         else:
             raise PromptError(
                 f"A message part is malformed: {str(item)[:80]!r}.",
