@@ -37,7 +37,7 @@ class Asked:
     certainty: float
 
 
-def ask(engine: vision.Engine, family: str, seed: int) -> Asked | None:
+def ask(engine: vision.Engine, family: str, seed: int, first: str) -> Asked | None:
     """Ask about one held-out page in both details; None where it has no short question."""
     page = pages.render(family, seed, True)
     fitting = [question for question in page.questions if question.kind not in LONG]
@@ -48,7 +48,7 @@ def ask(engine: vision.Engine, family: str, seed: int) -> Asked | None:
     processor, decoding = engine.model.processor, vision.Decoding(max_new_tokens=64, logprobs=True)
     high, coarse = (
         engine.answer([processor.question(pictures, question.text, detail=detail)], decoding)[0]
-        for detail in ("high", "auto")
+        for detail in ("high", vision.parse_detail(first))
     )
     return Asked(
         family,
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--model", default="pico")
     parser.add_argument("--pages", type=int, default=50)
     parser.add_argument("--begin", type=int, default=3_000_000, help="number of the first page")
+    parser.add_argument("--first", default="auto", help="detail of the coarse look")
     parser.add_argument("--families", nargs="+", default=list(pages.FAMILIES))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -83,7 +84,7 @@ def main() -> None:
         sys.exit(f"fonts are missing: {', '.join(fonts.missing()[:3])}…; see recipes/pico/README.md")
     engine = vision.open(options.model)
     seeds = range(options.begin, options.begin + options.pages)
-    asked = [one for family in options.families for seed in seeds if (one := ask(engine, family, seed))]
+    asked = [one for family in options.families for seed in seeds if (one := ask(engine, family, seed, options.first))]
     high = sum(one.high_right for one in asked) / len(asked)
     high_tiles = sum(one.high_tiles for one in asked) / len(asked)
     print(f"{len(asked)} pages; high: {high:.1%} right, {high_tiles:.2f} tiles a page")

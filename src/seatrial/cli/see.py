@@ -38,6 +38,7 @@ def see() -> None:
 )
 @decoding_options
 @reading_options
+@click.option("--memory", metavar="SIZE", help="What the process may use, as 700MB; the rest is chosen to fit.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep features of tiles.")
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
 def ask(
@@ -45,6 +46,7 @@ def ask(
     model: str | None,
     mmproj: Path | None,
     precision: str | None,
+    memory: str | None,
     **options: Any,
 ) -> dict[str, Any]:
     """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given; - is standard input.
@@ -64,7 +66,12 @@ def ask(
     prompt = processor.question(files, question, system=options["system"])  # bad files are told before the wait
     with progress.working("loading the model", quiet=options["as_json"]):
         engine = vision.Engine.load(
-            processor, precision or chosen.precision, features_of(chosen, options), packed=packed_of(chosen)
+            processor,
+            precision or chosen.precision,
+            features_of(chosen, options),
+            packed=packed_of(chosen),
+            memory=vision.parse_bytes(memory) if memory else None,
+            positions=len(prompt.ids) + decoding.max_new_tokens,
         )
     if reading.detail == "auto":
         finer = processor.question(files, question, system=options["system"], detail="high")

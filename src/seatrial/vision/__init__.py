@@ -16,6 +16,7 @@ try:
     from seatrial.vision.hub import find as find_model
     from seatrial.vision.hub import pull
     from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
+    from seatrial.vision.memory import MemoryPlan, parse_bytes
     from seatrial.vision.packed import PackedCache
     from seatrial.vision.prefixes import PrefixCache
     from seatrial.vision.processor import Processor, Reading
@@ -32,6 +33,7 @@ __all__ = [
     "Decoding",
     "Engine",
     "FeatureCache",
+    "MemoryPlan",
     "ModelSummary",
     "PackedCache",
     "PrefixCache",
@@ -44,6 +46,7 @@ __all__ = [
     "describe_operations",
     "find_model",
     "open",
+    "parse_bytes",
     "parse_detail",
     "pull",
     "summarise",

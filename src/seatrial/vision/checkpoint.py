@@ -9,6 +9,7 @@ from pathlib import Path
 from seatrial.vision.decoder import Decoder, load_decoder
 from seatrial.vision.features import FeatureCache
 from seatrial.vision.kv import PagePool
+from seatrial.vision.memory import CONTEXTS, MemoryPlan
 from seatrial.vision.ops import select
 from seatrial.vision.ops.protocol import Ops, Precision
 from seatrial.vision.packed import LinearSource, PackedCache, PackedFile
@@ -17,9 +18,6 @@ from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor
 from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
-
-_CONTEXTS = 4
-"""Prompts of full length whose keys and values there is room for at a time."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Model:
     pool: PagePool
     prefixes: PrefixCache
     load_seconds: float
+    prefill_rows: int = 2**31
+    """Rows of a prompt that go through the text tower at a time; activations take memory."""
 
 
 def load_model(
@@ -51,11 +51,13 @@ def load_model(
     features: FeatureCache | None = None,
     prefixes: PrefixCache | None = None,
     packed: PackedCache | None = None,
+    plan: MemoryPlan | None = None,
 ) -> Model:
     """Read and pack a checkpoint (folder or GGUF file), or the one a `Processor` was made from.
 
     `features` keeps the features of tiles, `prefixes` keys and values, `packed` packed weights; none are kept
-    without them.
+    without them.  `plan` says the precision and how much room keys and values get; without it, room for four
+    prompts of full length.
 
     `precision` "auto" is bf16 where the processor multiplies it fast, else f32; "int8" and "int4" quantise
     while packing, by the table in `precision.py`.  Raises ModelError and
@@ -63,7 +65,7 @@ def load_model(
     """
     began = time.perf_counter()
     ops = ops or select()
-    chosen = resolve_precision(precision, ops)
+    chosen = plan.precision if plan else resolve_precision(precision, ops)
     processor = checkpoint if isinstance(checkpoint, Processor) else Processor(checkpoint)
     weights = processor.files.weights()
     features = features or FeatureCache(memory_limit=0, disk_limit=0)
@@ -88,7 +90,7 @@ def load_model(
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     prefixes = prefixes or PrefixCache(0)
     text = processor.config.text
-    pool = PagePool(text, ops, recipe.attention, _CONTEXTS * text.max_positions)
+    pool = PagePool(text, ops, recipe.attention, plan.positions if plan else CONTEXTS * text.max_positions)
     pool.make_room = prefixes.give_up
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(
@@ -102,5 +104,6 @@ def load_model(
         features=features,
         pool=pool,
         prefixes=prefixes,
+        prefill_rows=plan.prefill_rows if plan else Model.prefill_rows,
         load_seconds=time.perf_counter() - began,
     )

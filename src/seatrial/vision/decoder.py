@@ -80,7 +80,7 @@ def load_decoder(weights: Weights, model: ModelConfig, ops: Ops, recipe: Recipe,
             down=linear([f"{name}.mlp.down_proj"], [c], inner, bias=config.mlp_bias),
         )
 
-    embedding = weights.matrix(f"{root}.embed_tokens.weight", (config.vocab_size, c))
+    embedding = weights.matrix(f"{root}.embed_tokens.weight", (config.vocab_size, c), checked=source.checked)
 
     def head() -> Linear:
         matrix = embedding if model.tied else weights.matrix("lm_head.weight", (config.vocab_size, c))

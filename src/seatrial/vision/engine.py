@@ -12,8 +12,12 @@ from seatrial.vision import hub
 from seatrial.vision.answers import AnswerState, FinishReason, Timings
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.features import FeatureCache
+from seatrial.vision.inspection import count_parameters
+from seatrial.vision.memory import MemoryPlan, available_memory, parse_bytes, plan_memory
+from seatrial.vision.ops import select
 from seatrial.vision.packed import PackedCache
 from seatrial.vision.pictures import Source
+from seatrial.vision.precision import resolve_precision
 from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor, Reading
 from seatrial.vision.prompt import Prompt
@@ -74,16 +78,28 @@ class Engine:
         features: FeatureCache | None = None,
         prefixes: PrefixCache | None = None,
         packed: PackedCache | None = None,
+        memory: int | None = None,
+        positions: int = 2048,
     ) -> Engine:
         """Load the weights that belong to `processor`; ModelError and its children when they are damaged.
 
         `features` keeps what the tower saw (default: 256 MiB in memory, nothing on disk), `prefixes` keys
         and values of prompts (default: 512 MiB), `packed` packed weights (default: 16 GiB in the cache folder).
+        `memory` is how many bytes the process may use: precision ("auto" only), caches and room for keys and
+        values are chosen to fit.  Raises CapacityError, before anything is loaded, when `positions` (of a prompt
+        and its answer) cannot be served within `memory`, or within what the machine or cgroup has left.
         """
+        plan = _fit(processor, precision, memory, positions)
+        if memory is not None:
+            features, prefixes = FeatureCache(memory_limit=plan.features, disk_limit=0), PrefixCache(1 << 29)
         features = features or FeatureCache(memory_limit=1 << 28, disk_limit=0)
         prefixes = prefixes or PrefixCache(memory_limit=1 << 29)
         packed = packed or PackedCache()
-        return cls(load_model(processor, precision, features=features, prefixes=prefixes, packed=packed))
+        return cls(
+            load_model(
+                processor, precision, features=features, prefixes=prefixes, packed=packed, plan=plan if memory else None
+            )
+        )
 
     def ask(
         self,
@@ -182,12 +198,26 @@ def open_engine(
     features: FeatureCache | None = None,
     prefixes: PrefixCache | None = None,
     packed: PackedCache | None = None,
+    memory: int | str | None = None,
     mmproj: str | Path | None = None,
 ) -> Engine:
     """Load a model: `pico` (bundled), a folder, a GGUF file, or a hub id that was pulled.
 
-    The caches are as in `Engine.load`; `mmproj` names the picture tower's file of a GGUF model when it does
-    not lie beside the text file.  Raises ModelError and its children when it is missing or damaged.
+    The caches and `memory` (bytes, or text as "700MB") are as in `Engine.load`; `mmproj` names the picture tower's
+    file of a GGUF model when it does not lie beside the text file.  Raises ModelError and its children when it is
+    missing or damaged.
     """
     processor = Processor(hub.find(name), reading, mmproj=Path(mmproj) if mmproj else None)
-    return Engine.load(processor, precision, features, prefixes, packed)
+    limit = parse_bytes(memory) if isinstance(memory, str) else memory
+    return Engine.load(processor, precision, features, prefixes, packed, limit)
+
+
+def _fit(processor: Processor, precision: str, memory: int | None, positions: int) -> MemoryPlan:
+    """Return how the model fits into `memory`, or into what there is; CapacityError when it does not."""
+    best = resolve_precision(precision, select())
+    left = available_memory()
+    limit = memory if memory is not None else left if left is not None else 2**63
+    parameters = count_parameters(processor.files.weights())
+    forced = precision != "auto" or memory is None
+    positions = min(positions, processor.config.text.max_positions)
+    return plan_memory(processor.config, parameters, limit, best=best, forced=forced, positions=positions)

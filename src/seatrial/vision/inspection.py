@@ -10,10 +10,11 @@ from typing import Any
 from seatrial.vision import ops
 from seatrial.vision.config import ModelConfig, load_config
 from seatrial.vision.files import open_files
+from seatrial.vision.memory import activation_bytes, position_bytes, weight_bytes
 from seatrial.vision.ops.protocol import Precision
-from seatrial.vision.precision import RECIPES, Recipe
+from seatrial.vision.precision import PRECISIONS
+from seatrial.vision.weights import Weights
 
-_BYTES: dict[Precision, float] = {"f32": 4, "bf16": 2, "int8": 1, "int4": 4.25 / 8}  # of a weight, scales included
 _TYPICAL_POSITIONS = 2048
 
 
@@ -42,26 +43,33 @@ def summarise(source: Path, *, mmproj: Path | None = None) -> ModelSummary:
     model = open_files(source, mmproj)
     config = load_config(model)
     weights = model.weights()
-    parts = {"vision": 0, "connector": 0, "text": 0, "embeddings": 0, "lm_head": 0}
-    count = 0
-    files: set[Path] = set()
-    for name in weights.names():
-        if name.endswith("_scale"):
-            continue
-        count += 1
-        tensor = weights.stored(name)
-        parts[_part_of(name)] += math.prod(tensor.shape)
-        files.add(tensor.file)
+    parts = count_parameters(weights)
+    names = [name for name in weights.names() if not name.endswith("_scale")]
+    files = {weights.stored(name).file for name in names}
     described = asdict(config)
     described.pop("chat_template")
     return ModelSummary(
         folder=str(source),
         config=described,
         parameters={**parts, "total": sum(parts.values())},
-        tensors=count,
+        tensors=len(names),
         bytes_on_disk=sum(file.stat().st_size for file in files),
-        memory={precision: _memory(config, parts, recipe) for precision, recipe in RECIPES.items()},
+        memory={precision: _typical_memory(config, parts, precision) for precision in PRECISIONS},
     )
+
+
+def count_parameters(weights: Weights) -> dict[str, int]:
+    """Return how many numbers each part has: vision, connector, text, embeddings, lm_head."""
+    parts = {"vision": 0, "connector": 0, "text": 0, "embeddings": 0, "lm_head": 0}
+    for name in weights.names():
+        if not name.endswith("_scale"):
+            parts[_part_of(name)] += math.prod(weights.stored(name).shape)
+    return parts
+
+
+def _typical_memory(config: ModelConfig, parts: dict[str, int], precision: Precision) -> int:
+    cache = position_bytes(config, precision) * _TYPICAL_POSITIONS
+    return weight_bytes(config, parts, precision) + cache + activation_bytes(config, _TYPICAL_POSITIONS)
 
 
 def describe_operations() -> dict[str, Any]:
@@ -77,18 +85,3 @@ def _part_of(name: str) -> str:
     if name.startswith("model.connector"):
         return "connector"
     return "vision" if name.startswith("model.vision_model") else "text"
-
-
-def _memory(config: ModelConfig, parts: dict[str, int], recipe: Recipe) -> int:
-    """Packed weights by the recipe, embeddings as stored (2 bytes each), cache and activations in float32."""
-    head = parts["embeddings"] if config.tied else parts["lm_head"]
-    packed = (
-        parts["vision"] * _BYTES[recipe.tower]
-        + parts["connector"] * _BYTES[recipe.connector]
-        + parts["text"] * _BYTES[recipe.text]
-        + head * _BYTES[recipe.lm_head]
-    )
-    text, vision = config.text, config.vision
-    cache = 2 * text.layers * text.kv_heads * text.head_dim * _TYPICAL_POSITIONS * 4
-    activations = vision.patches * (5 * vision.hidden_size + vision.intermediate_size) * 4
-    return int(packed) + parts["embeddings"] * 2 + cache + activations

@@ -35,6 +35,9 @@ _TRAILER_BYTES = 8 + hashlib.sha256().digest_size + len(_MAGIC)
 class LinearSource(Protocol):
     """Where towers get their matrices from."""
 
+    checked: bool
+    """Whether the checkpoint's numbers were found to be finite before."""
+
     def linear(self, name: str, pack: Callable[[], Linear]) -> Linear:
         """Return the matrix called `name`; `pack` makes it from the checkpoint."""
         ...
@@ -42,6 +45,8 @@ class LinearSource(Protocol):
 
 class Fresh:
     """Packs every matrix anew."""
+
+    checked = False
 
     def linear(self, name: str, pack: Callable[[], Linear]) -> Linear:
         """Pack it."""
@@ -53,6 +58,8 @@ class PackedFile:
 
     File: matrices at multiples of 4,096 bytes, then JSON, then the JSON's length (8 bytes), its SHA-256, a mark.
     """
+
+    checked = True
 
     def __init__(self, path: Path, ops: Ops) -> None:
         self._ops = ops
@@ -94,6 +101,8 @@ class _Written:
 
 class _Writer:
     """Packs matrices one after another into `stream`, holding no more than one."""
+
+    checked = False
 
     def __init__(self, stream: BinaryIO, ops: Ops) -> None:
         self._stream = stream

@@ -173,7 +173,7 @@ class Scheduler:
         start = 0
         while start < len(x_SC):
             alone = not any(not other.is_over for other in self._active if other is not state)
-            part = x_SC[start:] if alone else x_SC[start : start + _CHUNK]
+            part = x_SC[start : start + (model.prefill_rows if alone else _CHUNK)]
             hidden = text_tower.forward(model.decoder, part, [(state.cache, len(part))], model.ops, state.observe)
             start += len(part)
             if start < len(x_SC):

@@ -103,10 +103,11 @@ class Weights:
         """Say whether a tensor of this name is stored."""
         return name in self._tensors
 
-    def matrix(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    def matrix(self, name: str, shape: tuple[int, ...], *, checked: bool = False) -> NDArray[Any]:
         """Return `name` with `shape` as float32, float16 or raw bfloat16 bits (uint16), finite.
 
-        Raises WeightsError when it is missing, has another shape, or holds NaN or infinity.
+        Raises WeightsError when it is missing, has another shape, or (unless that was `checked` before, since it
+        reads every number) holds NaN or infinity.
         """
         tensor = self.stored(name)
         if tensor.shape != shape:
@@ -118,7 +119,7 @@ class Weights:
         data = tensor.values()
         if tensor.dtype == "I8":
             data = data.astype(np.float32) * self.array(f"{name}_scale", (shape[0], 1))
-        if not _all_finite(data):
+        if not checked and not _all_finite(data):
             raise WeightsError(f"{tensor.file}: tensor {name} holds NaN or infinity.", tensor=name, path=tensor.file)
         return data
 
