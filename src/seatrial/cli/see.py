@@ -73,6 +73,8 @@ def ask(
             memory=vision.parse_bytes(memory) if memory else None,
             positions=len(prompt.ids) + decoding.max_new_tokens,
         )
+    if engine.model.plan and not options["as_json"]:
+        click.echo(f"memory: {engine.model.plan}", err=True)
     if reading.detail == "auto":
         finer = processor.question(files, question, system=options["system"], detail="high")
         with progress.working("looking at the pictures", quiet=options["as_json"]):

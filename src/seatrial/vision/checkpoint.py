@@ -40,8 +40,8 @@ class Model:
     pool: PagePool
     prefixes: PrefixCache
     load_seconds: float
-    prefill_rows: int = 2**31
-    """Rows of a prompt that go through the text tower at a time; activations take memory."""
+    plan: MemoryPlan | None = None
+    """How it was fitted into a limit of memory, where there was one."""
 
 
 def load_model(
@@ -104,6 +104,6 @@ def load_model(
         features=features,
         pool=pool,
         prefixes=prefixes,
-        prefill_rows=plan.prefill_rows if plan else Model.prefill_rows,
+        plan=plan,
         load_seconds=time.perf_counter() - began,
     )

@@ -25,7 +25,7 @@ from seatrial.vision.sampling import Decoding
 from seatrial.vision.scheduling import Scheduler
 from seatrial.vision.tower import Progress
 
-SURE = 0.6
+SURE = 0.5
 """Probability that every token of an answer must have for a coarse look to be enough; see docs/experiments.md."""
 
 

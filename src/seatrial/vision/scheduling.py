@@ -170,10 +170,11 @@ class Scheduler:
     def _prefill(self, state: AnswerState, x_SC: Array) -> Array:
         """Run the prompt's rows, in chunks while others are being answered; return the scores after the last."""
         model = self._model
+        most = model.plan.prefill_rows if model.plan else len(x_SC)
         start = 0
         while start < len(x_SC):
             alone = not any(not other.is_over for other in self._active if other is not state)
-            part = x_SC[start : start + (model.prefill_rows if alone else _CHUNK)]
+            part = x_SC[start : start + (most if alone else _CHUNK)]
             hidden = text_tower.forward(model.decoder, part, [(state.cache, len(part))], model.ops, state.observe)
             start += len(part)
             if start < len(x_SC):

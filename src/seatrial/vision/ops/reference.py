@@ -187,6 +187,8 @@ class ReferenceOps:
         out = np.empty_like(q)
         start = 0
         for table, length, count in zip(where.tables, where.lengths, where.counts, strict=True):
+            if not count:
+                continue
             own = slice(start, start + count)
             start += count
             positions = np.arange(length, length + count)
