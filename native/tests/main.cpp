@@ -31,7 +31,8 @@ constexpr Family kFamilies[] = {
 void introduce() {
   std::string names;
   for (const std::string& name : cpu_feature_names()) names += " " + name;
-  std::printf("native_check: %d threads, processor:%s\n", usable_cpus(), names.empty() ? " nothing special" : names.c_str());
+  if (names.empty()) names = " nothing special";
+  std::printf("native_check: %d threads, processor:%s\n", usable_cpus(), names.c_str());
   std::fflush(stdout);  // before any fork
 #ifdef SEATRIAL_EMULATED_TILES
   std::printf("level amx runs on a tile unit in software\n");

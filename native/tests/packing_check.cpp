@@ -111,7 +111,8 @@ void check_rounding(Level level, Tally& tally) {
   for (i64 i = 0; i < count; ++i) {
     const std::uint16_t wanted = std::isnan(x[i]) ? std::uint16_t{0x7FC0} : bits_of(x[i]);
     tally.expect("rounded, as bits", bits[i] == wanted);
-    tally.expect("rounded, as floats", std::bit_cast<std::uint32_t>(wide[i]) == static_cast<std::uint32_t>(wanted) << 16);
+    const auto got = std::bit_cast<std::uint32_t>(wide[i]);
+    tally.expect("rounded, as floats", got == static_cast<std::uint32_t>(wanted) << 16);
   }
   for (i64 k = 1; k <= 33; ++k) {
     const Floats row = normal(k, 8);
