@@ -25,7 +25,7 @@ constexpr Family kFamilies[] = {
     {"tiles", check_tiles},
 #endif
     {"packing", check_packing},     {"linear", check_linear},       {"quantised", check_quantised},
-    {"attention", check_attention}, {"pointwise", check_pointwise},
+    {"attention", check_attention}, {"paged", check_paged},         {"pointwise", check_pointwise},
 };
 
 void introduce() {
