@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -116,6 +117,18 @@ void rotate(const float* x, i64 half, const float* cos, const float* sin, float*
   }
 }
 
+// Kernels multiply all positions of a page, those that no row sees by zero; and zero times what an earlier sequence
+// may have left there, NaN or infinity, is NaN.  So pages begin as zeros.
+void clear_new_pages(const PagedCall& c, const AttentionKernels& kernels) {
+  const auto bytes = static_cast<std::size_t>(kernels.packed_bytes(page_shape(c.D, c.bf16)));
+  parallel_for(c.sequences, [&](i64 n) {
+    const i64 end = ceil_div(c.lengths[n] + c.counts[n], kPageKeys);
+    for (i64 j = ceil_div(c.lengths[n], kPageKeys); j < end; ++j)
+      for (i64 g = 0; g < c.G; ++g)
+        std::memset(c.pool + c.tables[n * c.table_stride + j] * c.page_stride + g * c.group_stride, 0, bytes);
+  });
+}
+
 // Rotated queries go to `turned` [R, H, D]; keys and values into their pages.
 void enter_rows(const PagedCall& c, const AttentionKernels& kernels, const Plan& plan, float* turned) {
   const AttentionCall shape = page_shape(c.D, c.bf16);
@@ -209,6 +222,7 @@ void run_paged(Level level, const PagedCall& c) {
   auto* turned = static_cast<float*>(
       call_scratch(static_cast<std::size_t>(c.R * c.H * c.D + plan.states * (c.D + 2)) * sizeof(float)));
   float* states = turned + c.R * c.H * c.D;
+  clear_new_pages(c, kernels);
   enter_rows(c, kernels, plan, turned);
   parallel_for(plan.tasks, [&](i64 number) {
     const i64 task = plan.tasks - 1 - number;  // the last rows of a prompt see the most keys: begin with them

@@ -35,7 +35,9 @@ struct Int8Panel {
   const std::uint32_t* weights() const {
     return reinterpret_cast<const std::uint32_t*>(call.w_int8 + p * call.k_padded * kBf16Panel);
   }
-  const std::uint32_t* row(i64 r) const { return reinterpret_cast<const std::uint32_t*>(call.a_int8 + r * call.k_padded); }
+  const std::uint32_t* row(i64 r) const {
+    return reinterpret_cast<const std::uint32_t*>(call.a_int8 + r * call.k_padded);
+  }
   auto finisher(i64 first) const {
     return [this, first](int r, int q, int32x4_t sums) {
       finish_int8(call, first + r, p * kBf16Panel + q * 4, {vcvtq_f32_s32(sums)}, call.a_scale[first + r]);

@@ -34,7 +34,8 @@ void block(const LinearCall& call, i64 row0, i64 row1, i64 panel0, i64 panel1) {
   const i64 words = call.k_padded / 2;
   const auto* a = reinterpret_cast<const std::uint32_t*>(call.a_bits);
   for (i64 p = panel0; p < panel1; ++p) {
-    const auto* panel = reinterpret_cast<const std::uint32_t*>(call.w_bf16) + (p - call.w_bf16_first) * words * kBf16Panel;
+    const i64 before = (p - call.w_bf16_first) * words * kBf16Panel;
+    const auto* panel = reinterpret_cast<const std::uint32_t*>(call.w_bf16) + before;
     const auto finisher = [&](i64 first) {
       return [&call, p, first](int r, int q, float32x4_t sums) {
         finish(call, first + r, p * kBf16Panel + q * 4, {sums});

@@ -32,7 +32,8 @@ class EmulatedTiles {
     std::memcpy(config, memory, sizeof config);
     if (config[0] != 1) tile_fault("ldtilecfg", "the palette is not 1");
     for (int i = 1; i < 64; ++i)  // start_row too: no kernel resumes
-      if ((i < 16 || (i >= 32 && i < 48) || i >= 56) && config[i] != 0) tile_fault("ldtilecfg", "a reserved byte is set");
+      if (config[i] != 0 && (i < 16 || (i >= 32 && i < 48) || i >= 56))
+        tile_fault("ldtilecfg", "a reserved byte is set");
     for (int t = 0; t < 8; ++t) {
       EmulatedTile& tile = tiles_[t];
       tile = EmulatedTile{};

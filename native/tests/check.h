@@ -60,6 +60,7 @@ void check_packing(const Options& options);
 void check_linear(const Options& options);
 void check_quantised(const Options& options);
 void check_attention(const Options& options);
+void check_paged(const Options& options);
 void check_pointwise(const Options& options);
 
 }  // namespace seatrial::check

@@ -25,7 +25,7 @@ double gelu(double x) {
 // Rows `stride` apart with NaN between them, and nothing after the last.
 Floats spread(const Floats& dense, i64 rows, i64 k, i64 stride) {
   Floats x(rows == 0 ? 0 : (rows - 1) * stride + k);
-  for (i64 r = 0; r < rows; ++r) std::memcpy(x.data() + r * stride, dense.data() + r * k, sizeof(float) * static_cast<std::size_t>(k));
+  for (i64 i = 0; i < rows * k; ++i) x[i / k * stride + i % k] = dense[i];
   return x;
 }
 
@@ -93,8 +93,10 @@ void check_case(const Case& c, std::vector<Tally>& tallies) {
         const Floats apart = spread(x, m, c.k, stride);
         const Floats added(residual.data(), m * c.n);
         const Floats y(m * c.n);
-        run_linear(packed, apart.data(), stride, m, extras % 2 != 0, extras / 2 != 0 ? added.data() : nullptr, y.data());
-        tallies[l].within(text({m, c.k, c.n}) + " extras " + std::to_string(extras), y.data(), wanted[extras], m * c.n);
+        const float* more = extras / 2 != 0 ? added.data() : nullptr;
+        run_linear(packed, apart.data(), stride, m, extras % 2 != 0, more, y.data());
+        const std::string what = text({m, c.k, c.n}) + " extras " + std::to_string(extras);
+        tallies[l].within(what, y.data(), wanted[extras], m * c.n);
       }
   }
 }
@@ -126,7 +128,8 @@ void check_isolation(Precision precision, std::vector<Tally>& tallies) {
 }  // namespace
 
 void check_linear(const Options& options) {
-  const std::vector<i64> rows = options.quick ? std::vector<i64>{1, 17, 97} : std::vector<i64>{1, 7, 15, 16, 17, 31, 33, 97};
+  const std::vector<i64> rows =
+      options.quick ? std::vector<i64>{1, 17, 97} : std::vector<i64>{1, 7, 15, 16, 17, 31, 33, 97};
   const std::vector<i64> widths =
       options.quick ? std::vector<i64>{7, 33, 97} : std::vector<i64>{1, 7, 15, 16, 17, 31, 33, 72, 97, 269};
   for (const Precision precision : {Precision::f32, Precision::bf16}) {

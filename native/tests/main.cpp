@@ -25,13 +25,14 @@ constexpr Family kFamilies[] = {
     {"tiles", check_tiles},
 #endif
     {"packing", check_packing},     {"linear", check_linear},       {"quantised", check_quantised},
-    {"attention", check_attention}, {"pointwise", check_pointwise},
+    {"attention", check_attention}, {"paged", check_paged},         {"pointwise", check_pointwise},
 };
 
 void introduce() {
   std::string names;
   for (const std::string& name : cpu_feature_names()) names += " " + name;
-  std::printf("native_check: %d threads, processor:%s\n", usable_cpus(), names.empty() ? " nothing special" : names.c_str());
+  if (names.empty()) names = " nothing special";
+  std::printf("native_check: %d threads, processor:%s\n", usable_cpus(), names.c_str());
   std::fflush(stdout);  // before any fork
 #ifdef SEATRIAL_EMULATED_TILES
   std::printf("level amx runs on a tile unit in software\n");

@@ -7,7 +7,7 @@ option(SEATRIAL_EMULATED_TILES "Run the kernels for AMX on a tile unit in softwa
 add_executable(native_check ${sources}
   native/tests/main.cpp native/tests/check.cpp native/tests/exact_memory.cpp native/tests/pool_check.cpp
   native/tests/linear_check.cpp native/tests/quantised_check.cpp native/tests/packing_check.cpp
-  native/tests/attention_check.cpp native/tests/pointwise_check.cpp)
+  native/tests/attention_check.cpp native/tests/paged_check.cpp native/tests/pointwise_check.cpp)
 target_compile_definitions(native_check PRIVATE ${definitions})
 target_include_directories(native_check PRIVATE native native/include)
 target_compile_options(native_check PRIVATE -O3 -Wall -Wextra)

@@ -111,7 +111,8 @@ void check_rounding(Level level, Tally& tally) {
   for (i64 i = 0; i < count; ++i) {
     const std::uint16_t wanted = std::isnan(x[i]) ? std::uint16_t{0x7FC0} : bits_of(x[i]);
     tally.expect("rounded, as bits", bits[i] == wanted);
-    tally.expect("rounded, as floats", std::bit_cast<std::uint32_t>(wide[i]) == static_cast<std::uint32_t>(wanted) << 16);
+    const auto got = std::bit_cast<std::uint32_t>(wide[i]);
+    tally.expect("rounded, as floats", got == static_cast<std::uint32_t>(wanted) << 16);
   }
   for (i64 k = 1; k <= 33; ++k) {
     const Floats row = normal(k, 8);
@@ -119,6 +120,31 @@ void check_rounding(Level level, Tally& tally) {
     const Exact<std::uint16_t> out(padded);
     round.to_bits(row.data(), k, 1, k, padded, out.data());
     for (i64 i = 0; i < padded; ++i) tally.expect("rounded row", out[i] == (i < k ? bits_of(row[i]) : 0));
+  }
+}
+
+// Rows as int8, bit for bit as ops/quantise.py has them: the product is rounded to float32 before it is rounded to a
+// whole number.  Kernels for unsigned rows have 128 added.
+void check_quantising(Level level, Tally& tally) {
+  const QuantisedKernels& kernels = kernel_table(level).quantised;
+  const i64 rows = 1500;
+  const i64 k = 301;
+  const i64 padded = ceil_to(k, kInt8KStep);
+  const Floats x = normal(rows * k, 9);
+  const Exact<std::int8_t> out(rows * padded);
+  const Floats scales(rows);
+  kernels.to_int8(x.data(), k, rows, k, padded, out.data(), scales.data());
+  const int zero = out[padded - 1];
+  tally.expect("padding of int8 rows", zero == 0 || zero == -128);
+  for (i64 r = 0; r < rows; ++r) {
+    float largest = 0;
+    for (i64 i = 0; i < k; ++i) largest = std::fmax(largest, std::fabs(x[r * k + i]));
+    tally.expect("scale of an int8 row", scales[r] == largest / 127.0F);
+    for (i64 i = 0; i < padded; ++i) {
+      const volatile float scaled = i < k ? x[r * k + i] * (127.0F / largest) : 0.0F;
+      const int wanted = static_cast<int>(std::nearbyint(static_cast<float>(scaled)));
+      tally.expect("int8 row", out[r * padded + i] == static_cast<std::int8_t>(wanted + zero));
+    }
   }
 }
 
@@ -137,6 +163,7 @@ void check_packing(const Options& options) {
       check_grouped(levels()[l], {n, 128}, 64, lines[l]);
     }
     check_rounding(levels()[l], lines[l]);
+    check_quantising(levels()[l], lines[l]);
   }
 }
 

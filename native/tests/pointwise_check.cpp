@@ -110,8 +110,8 @@ void check_rope(i64 positions, i64 heads, i64 half, i64 more, std::vector<Tally>
 }  // namespace
 
 void check_pointwise(const Options& options) {
-  const std::vector<i64> widths =
-      options.quick ? std::vector<i64>{33, 1152} : std::vector<i64>{1, 7, 15, 16, 17, 31, 33, 72, 97, 269, 576, 1152, 4304};
+  const std::vector<i64> all = {1, 7, 15, 16, 17, 31, 33, 72, 97, 269, 576, 1152, 4304};
+  const std::vector<i64> widths = options.quick ? std::vector<i64>{33, 1152} : all;
   std::vector<Tally> layer = tallies("layer_norm");
   std::vector<Tally> rms = tallies("rms_norm");
   std::vector<Tally> silu = tallies("silu_mul");

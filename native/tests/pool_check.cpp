@@ -138,7 +138,8 @@ void check_pool(const Options& options) {
   Tally tally("pool", std::to_string(thread_count()) + " threads");
   tally.expect("first callers get a pool", first);
   const i64 rounds = options.quick ? 300 : 3000;
-  for (const i64 count : {0, 1, 2, 3, 7, 64, 257, 10007}) tally.expect("each index once of " + text({count}), each_once(count));
+  for (const i64 count : {0, 1, 2, 3, 7, 64, 257, 10007})
+    tally.expect("each index once of " + text({count}), each_once(count));
   for (i64 r = 0; r < rounds; ++r) tally.expect("round " + text({r}), results_are_visible(1 + r % 37, r));
   tally.expect("nested tasks stay on their thread", nested_tasks_stay_on_their_thread());
   tally.expect("callers do not meet", callers_do_not_meet(5, static_cast<int>(rounds / 4)));

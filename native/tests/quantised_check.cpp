@@ -71,9 +71,10 @@ Wanted int8_wanted(const Case& c, const Int8Rows& rows, const Exact<std::int8_t>
   for (i64 r = 0; r < most_of(c.rows); ++r)
     for (i64 column = 0; column < c.n; ++column) {
       i64 sum = 0;
-      for (i64 i = 0; i < c.k; ++i) sum += rows.values[static_cast<std::size_t>(r * c.k + i)] * weight[column * c.k + i];
-      const double product =
-          static_cast<double>(sum) * static_cast<double>(rows.scale[static_cast<std::size_t>(r)]) * scale[column];
+      const int* row = rows.values.data() + r * c.k;
+      for (i64 i = 0; i < c.k; ++i) sum += row[i] * weight[column * c.k + i];
+      const double row_scale = rows.scale[static_cast<std::size_t>(r)];
+      const double product = static_cast<double>(sum) * row_scale * scale[column];
       wanted.value.push_back(product + bias[column]);
       wanted.bound.push_back(4e-7 * (std::fabs(product) + std::fabs(bias[column])) + kTiny);
     }
@@ -98,7 +99,8 @@ void check_int8_exactly(i64 k, std::vector<Tally>& tallies) {
   const Case c = {{1, 2, 3, 5, 8, 9, 16, 17, 33}, k, 35};
   const i64 rows = most_of(c.rows);
   const Floats x(rows * k);
-  for (i64 i = 0; i < rows * k; ++i) x[i] = i % k == 0 ? 127.0F : static_cast<float>(static_cast<int>(whole(5, i, 255)) - 127);
+  for (i64 i = 0; i < rows * k; ++i)
+    x[i] = i % k == 0 ? 127.0F : static_cast<float>(static_cast<int>(whole(5, i, 255)) - 127);
   const Exact<std::int8_t> weight = int8_weights(c.n * k, 6);
   const Floats ones(c.n);
   const Floats zeros(c.n);
@@ -175,12 +177,44 @@ void check_int4(const Case& c, std::vector<Tally>& tallies) {
   }
 }
 
+// A row of nothing is its bias, a row with NaN is NaN, and neither touches another.
+void check_isolation(const PackedLinear& packed, const Floats& bias, Tally& tally) {
+  for (const i64 m : {i64{4}, i64{33}}) {
+    const Floats x = normal(m * packed.k, 1);
+    for (i64 i = 0; i < packed.k; ++i) x[i] = 0.0F;
+    x[packed.k + 3] = std::nanf("");
+    const Floats y(m * packed.n);
+    run_linear(packed, x.data(), packed.k, m, false, nullptr, y.data());
+    for (i64 i = 0; i < y.size(); ++i) {
+      const i64 row = i / packed.n;
+      tally.expect("rows beside NaN", row == 0 ? y[i] == bias[i] : std::isnan(y[i]) == (row == 1));
+    }
+  }
+}
+
+void check_isolations(Precision precision, std::vector<Tally>& tallies) {
+  const Case c = {{}, 64, 20, 64};
+  const Floats bias = normal(c.n, 3);
+  const Exact<std::int8_t> weight = int8_weights(c.n * c.k, 2);
+  const Int4 w = int4_weights(c);
+  const Floats scale = normal(c.n, 4, 0.01F);
+  for (std::size_t l = 0; l < levels().size(); ++l) {
+    const Level level = levels()[l];
+    if (precision == Precision::int8)
+      check_isolation(pack_int8(level, weight.data(), scale.data(), bias.data(), c.n, c.k), bias, tallies[l]);
+    else
+      check_isolation(pack_int4(level, w.codes.data(), w.scale.data(), w.zero.data(), bias.data(), c.n, c.k, c.group),
+                      bias, tallies[l]);
+  }
+}
+
 }  // namespace
 
 void check_quantised(const Options& options) {
   const std::vector<i64> rows =
       options.quick ? std::vector<i64>{1, 9, 33} : std::vector<i64>{1, 2, 3, 5, 8, 9, 15, 16, 17, 31, 33, 97};
-  const std::vector<i64> columns = options.quick ? std::vector<i64>{7, 97} : std::vector<i64>{1, 7, 15, 16, 17, 31, 33, 97, 269};
+  const std::vector<i64> columns =
+      options.quick ? std::vector<i64>{7, 97} : std::vector<i64>{1, 7, 15, 16, 17, 31, 33, 97, 269};
   {
     std::vector<Tally> lines = tallies("linear int8");
     for (const i64 k : options.quick ? std::vector<i64>{65} : std::vector<i64>{1, 3, 17, 63, 64, 65, 72, 130, 269})
@@ -189,6 +223,7 @@ void check_quantised(const Options& options) {
     if (!options.quick) check_int8({{1, 8, 97}, 4304, 97}, lines);
     for (const i64 k : {i64{31}, i64{64}, i64{1000}}) check_int8_exactly(k, lines);
     check_int8_extremes(lines);
+    check_isolations(Precision::int8, lines);
   }
   std::vector<Tally> lines = tallies("linear int4");
   for (const i64 k : options.quick ? std::vector<i64>{96} : std::vector<i64>{32, 64, 96, 192, 576})
@@ -196,6 +231,7 @@ void check_quantised(const Options& options) {
       for (const i64 group : {i64{32}, i64{64}})
         if (k % group == 0) check_int4({rows, k, n, group}, lines);
   check_int4({{1, 16, 33}, 256, 4304, 64}, lines);
+  check_isolations(Precision::int4, lines);
   // More bf16 panels than scratch is given: the multiply runs over ranges of them.
   if (!options.quick) check_int4({{9, 17}, 4096, 1300, 64}, lines);
 }

@@ -22,18 +22,20 @@ float widened(std::uint16_t bits) { return flushed(std::bit_cast<float>(static_c
 float pair_sum(TileShape s, const std::uint16_t* a, const std::uint16_t* b, int row, int column, float sum) {
   float chains[2] = {0.0F, 0.0F};
   for (int k = 0; k < s.words; ++k)
-    for (int i = 0; i < 2; ++i)
-      chains[i] = flushed(std::fma(widened(a[(row * s.words + k) * 2 + i]), widened(b[(k * s.columns + column) * 2 + i]),
-                                   chains[i]));
+    for (int i = 0; i < 2; ++i) {
+      const float left = widened(a[(row * s.words + k) * 2 + i]);
+      const float right = widened(b[(k * s.columns + column) * 2 + i]);
+      chains[i] = flushed(std::fma(left, right, chains[i]));
+    }
   return flushed(flushed(sum) + flushed(chains[0] + chains[1]));
 }
 
 // `exponents`: of the operands, so that products are ordinary, or tiny and often below the normal numbers.
-void check_bf16(TileShape s, int lowest_exponent, int exponents, unsigned seed, Tally& tally) {
+void check_bf16(TileShape s, int lowest_exponent, unsigned exponents, unsigned seed, Tally& tally) {
   const auto random = [&](i64 count, unsigned more) {
     Exact<std::uint16_t> values(count);
     for (i64 i = 0; i < count; ++i) {
-      const int exponent = lowest_exponent + static_cast<int>(whole(seed + more, 3 * i, static_cast<unsigned>(exponents)));
+      const int exponent = lowest_exponent + static_cast<int>(whole(seed + more, 3 * i, exponents));
       const float x = std::ldexp(1.0F + static_cast<float>(whole(seed + more, 3 * i + 1, 128)) / 128.0F, exponent);
       const unsigned sign = whole(seed + more, 3 * i + 2, 2) << 15;
       values[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(x) >> 16 | sign);
