@@ -89,7 +89,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         folder.rename(target)
     except OSError as problem:
         raise StorageError(
-            f"Cannot write {target}: {problem.strerror or problem}.", hint="Free some disk space.", path=target
+            f"Cannot write {target}: {problem.strerror or problem}.",
+            hint="Name another folder, or free some disk space.",
+            path=target,
         ) from problem
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,26 @@ def test_folder_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    with pytest.raises(RuntimeError), paths.atomic_folder(target) as folder:
+        (folder / "a").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.glob("*made*")) == []
+    with paths.atomic_folder(target) as folder:
+        (folder / "a").write_text("whole")
+        assert not target.exists()
+    assert [file.name for file in target.iterdir()] == ["a"]
+    with pytest.raises(StorageError, match="is in use"), paths.atomic_folder(target):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="Cannot write"), paths.atomic_folder(tmp_path / "file" / "made"):
+        pass
+
+
 def test_write_is_whole_or_nothing(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_bytes(b"old")

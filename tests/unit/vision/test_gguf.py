@@ -168,6 +168,8 @@ BAD_METADATA: dict[str, tuple[int, str, Any, str]] = {
     "another tokenizer": (0, "tokenizer.ggml.model", "llama", "the tokenizer is 'llama' with 'smollm'"),
     "another cut": (0, "tokenizer.ggml.pre", "llama-bpe", "'gpt2' with 'llama-bpe', which is not supported"),
     "no merges": (0, "tokenizer.ggml.merges", None, "tokenizer.ggml.merges is missing"),
+    "merges of another kind": (0, "tokenizer.ggml.merges", [1, 2], "tokenizer.ggml.merges is missing or of another"),
+    "a negative number": (0, "llama.rope.freq_base", -1.0, "the key llama.rope.freq_base is -1.0"),
     "too few kinds": (0, "tokenizer.ggml.token_type", [1, 1], "400 tokens have 2 kinds"),
     "no image token": (0, "tokenizer.ggml.tokens", [str(n) for n in range(400)], "has no token <image>"),
     "kept JSON damaged": (0, "seatrial.config.json", "{", "seatrial.config.json is not JSON"),
@@ -262,14 +264,21 @@ def test_tensors_that_overlap_or_share_a_name(tmp_path: Path) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(at=st.integers(0, 3000), byte=st.integers(0, 255), keep=st.one_of(st.none(), st.integers(0, 4000)))
-def test_any_damage_ends_in_one_sentence(made: Pair, tmp_path_factory: Any, at: int, byte: int, keep: Any) -> None:
-    content = bytearray(made[1].read_bytes()[:keep])
+@given(
+    which=st.integers(0, 1), at=st.integers(0, 9000), byte=st.integers(0, 255), keep=st.none() | st.integers(0, 9000)
+)
+def test_any_damage_ends_in_one_sentence(
+    made: Pair, tmp_path_factory: pytest.TempPathFactory, which: int, at: int, byte: int, keep: int | None
+) -> None:
+    content = bytearray(made[which].read_bytes()[:keep])
     if at < len(content):
         content[at] = byte
-    file = tmp_path_factory.mktemp("fuzz") / "mmproj.gguf"
+    file = tmp_path_factory.mktemp("fuzz") / "damaged.gguf"
     file.write_bytes(content)
+    text, mmproj = (file, made[1]) if which == 0 else (made[0], file)
     try:
-        open_files(made[0], file).weights()
+        files = open_files(text, mmproj)
+        load_config(files)
+        files.weights()
     except SeatrialError as problem:
         assert problem.message.count("\n") == 0

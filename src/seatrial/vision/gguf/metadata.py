@@ -44,6 +44,8 @@ class _Keys:
         value = self._file.metadata.get(key, default)
         if value is None:
             raise ModelError(f"{self._file.path}: the key {key} is missing.", path=self._file.path)
+        if isinstance(value, int | float) and not value >= 0:
+            raise ModelError(f"{self._file.path}: the key {key} is {value}.", path=self._file.path)
         return _short(value) if isinstance(value, float) else value
 
 

@@ -29,12 +29,9 @@ def tokenizer_json(metadata: Mapping[str, Any], file: Path) -> dict[str, Any]:
             hint=f"Supported: 'gpt2' with {', '.join(map(repr, _CUTS))}.",
             path=file,
         )
-    lists = {key: metadata.get(f"tokenizer.ggml.{key}") for key in ("tokens", "token_type", "merges")}
-    for key, content in lists.items():
-        if not isinstance(content, list):
-            raise TokenizerError(f"{file}: tokenizer.ggml.{key} is missing.", path=file)
-    tokens, kinds, merges = lists.values()
-    assert tokens is not None and kinds is not None and merges is not None
+    tokens = _list(metadata, "tokens", str, file)
+    kinds = _list(metadata, "token_type", int, file)
+    merges = _list(metadata, "merges", str, file)
     if len(tokens) != len(kinds):
         raise TokenizerError(f"{file}: {len(tokens)} tokens have {len(kinds)} kinds.", path=file)
     vocabulary = {token: i for i, token in enumerate(tokens) if kinds[i] != _UNUSED}
@@ -63,6 +60,13 @@ def tokenizer_json(metadata: Mapping[str, Any], file: Path) -> dict[str, Any]:
             "merges": [merge.split(" ", 1) for merge in merges],
         },
     }
+
+
+def _list(metadata: Mapping[str, Any], name: str, kind: type, file: Path) -> list[Any]:
+    content = metadata.get(f"tokenizer.ggml.{name}")
+    if not isinstance(content, list) or not all(isinstance(item, kind) for item in content):
+        raise TokenizerError(f"{file}: tokenizer.ggml.{name} is missing or of another kind.", path=file)
+    return content
 
 
 def _added(number: int, token: str, kind: int) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _special_tokens(files: ModelFiles, config: ModelConfig, tokens: list[str]) -
 
 def _kept(files: ModelFiles, wanted: tuple[str, ...]) -> dict[str, Any]:
     """Return whole JSON files as strings, for what llama.cpp has no key for."""
-    contents = {name: files.json(name) for name in wanted}
+    contents = {name: dict(files.json(name)) for name in wanted}
     for content in contents.values():
         content.pop("quantization_config", None)  # says how the safetensors were kept
         content.pop("chat_template", None)
