@@ -100,6 +100,11 @@ def _vision() -> Check:
     finding = f"{facts['implementation']} operations on {facts['instruction_set']}, {facts['threads']} threads"
     if facts["implementation"] == "reference":
         finding += f" ({'; '.join(facts['attempts'])})" if facts.get("attempts") else ""
+    speed = asdict(vision.measure_speed())
+    finding += (
+        f"; bf16 {speed['bf16']:,.0f} GFLOP/s, int8 {speed['int8']:,.0f} GOP/s, memory {speed['memory']:.0f} GB/s"
+    )
+    facts["speed"] = speed
     return Check("vision", True, finding, facts=facts)
 
 

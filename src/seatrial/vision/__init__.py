@@ -15,7 +15,7 @@ try:
     from seatrial.vision.features import CacheUse, FeatureCache
     from seatrial.vision.hub import find as find_model
     from seatrial.vision.hub import pull
-    from seatrial.vision.inspection import ModelSummary, describe_operations, summarise
+    from seatrial.vision.inspection import ModelSummary, describe_operations, measure_speed, summarise
     from seatrial.vision.memory import MemoryPlan, parse_bytes
     from seatrial.vision.packed import PackedCache
     from seatrial.vision.prefixes import PrefixCache
@@ -45,6 +45,7 @@ __all__ = [
     "convert",
     "describe_operations",
     "find_model",
+    "measure_speed",
     "open",
     "parse_bytes",
     "parse_detail",

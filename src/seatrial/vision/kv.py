@@ -36,14 +36,13 @@ class PagePool:
         pages = pages_for(positions)
         shape = (pages, config.layers, config.kv_heads, ops.page_bytes(config.head_dim, precision))
         size = int(np.prod(shape))
-        raw = np.zeros(size + _ALIGNMENT, np.uint8)  # untouched zeros cost no memory
+        raw = np.empty(size + _ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % _ALIGNMENT
         self.array: NDArray[np.uint8] = raw[start : start + size].reshape(shape)
         self.precision = precision
         self.make_room: Callable[[], bool] = lambda: False
         self._uses = [0] * pages
         self._free = list(range(pages - 1, -1, -1))
-        self._dirty: set[int] = set()
         self._lock = threading.Lock()
 
     @property
@@ -62,24 +61,18 @@ class PagePool:
         return len(self._free)
 
     def take(self) -> int:
-        """Return a page of zeros; CapacityError when none is free and nothing can be given up."""
+        """Return a page, its content of no meaning; CapacityError when none is free and nothing can be given up."""
         while True:
             with self._lock:
                 if self._free:
-                    return self._first_free()
+                    page = self._free.pop()
+                    self._uses[page] = 1
+                    return page
             if not self.make_room():  # not under the lock: it releases pages
                 raise CapacityError(
                     f"All {self.pages * PAGE_POSITIONS:,} positions for keys and values are in use.",
                     hint="Ask fewer questions at a time, or give the engine more memory (--memory).",
                 )
-
-    def _first_free(self) -> int:
-        page = self._free.pop()
-        self._uses[page] = 1
-        if page in self._dirty:  # what is not filled yet is multiplied by zero, so it must be a number
-            self.array[page] = 0
-        self._dirty.add(page)
-        return page
 
     def share(self, pages: Sequence[int]) -> None:
         """Count one more holder of each of `pages`."""

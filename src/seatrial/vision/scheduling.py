@@ -165,7 +165,8 @@ class Scheduler:
         state.timings.vision, state.timings.prefill = seen - began, done - seen
         state.timings.first_token = done - began
         self._accept(state, scores)
-        self._keep(state)  # the next prompt may begin the same
+        if state.error is None:
+            self._keep(state)  # the next prompt may begin the same
 
     def _prefill(self, state: AnswerState, x_SC: Array) -> Array:
         """Run the prompt's rows, in chunks while others are being answered; return the scores after the last."""
