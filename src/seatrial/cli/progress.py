@@ -53,11 +53,13 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_answer(engine: Engine, prompt: Prompt, decoding: Decoding, *, quiet: bool) -> Reply:
-    """Run one prompt: tiles as a bar, then the answer on stdout as it is made; returns the reply."""
+def show_answer(
+    engine: Engine, prompt: Prompt, decoding: Decoding, draft: Prompt | None = None, *, quiet: bool
+) -> Reply:
+    """Run one prompt (`draft`: the same for the draft model): tiles as a bar, then the answer on stdout as it is made; returns the reply."""
     answer = None
     with counting("looking at tiles", quiet=quiet) as report:
-        pieces = engine.stream_prompt(prompt, decoding, report)
+        pieces = engine.stream_prompt(prompt, decoding, report, draft=draft)
         try:
             first = next(pieces)
         except StopIteration as finished:

@@ -39,6 +39,7 @@ def see() -> None:
 @decoding_options
 @reading_options
 @click.option("--memory", metavar="SIZE", help="What the process may use, as 700MB; the rest is chosen to fit.")
+@click.option("--draft", metavar="NAME|DIR", help="A smaller model of the family that guesses tokens ahead.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep features of tiles.")
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
 def ask(
@@ -47,6 +48,7 @@ def ask(
     mmproj: Path | None,
     precision: str | None,
     memory: str | None,
+    draft: str | None,
     **options: Any,
 ) -> dict[str, Any]:
     """Ask QUESTION about FILEs: pictures, PDF documents, video clips, in the order given; - is standard input.
@@ -73,6 +75,13 @@ def ask(
             memory=vision.parse_bytes(memory) if memory else None,
             positions=len(prompt.ids) + decoding.max_new_tokens,
         )
+    draft_prompt = None
+    if draft:
+        small = vision.Processor(vision.find_model(draft), reading)
+        with progress.working("loading the draft model", quiet=options["as_json"]):
+            helper = vision.Engine.load(small, "auto", features_of(chosen, options), packed=packed_of(chosen))
+        engine = vision.Engine(engine.model, draft=helper)
+        draft_prompt = small.question(files, question, system=options["system"])
     if engine.model.plan and not options["as_json"]:
         click.echo(f"memory: {engine.model.plan}", err=True)
     if reading.detail == "auto":
@@ -82,7 +91,7 @@ def ask(
         if not options["as_json"]:
             click.echo(reply.text)
     else:
-        reply = progress.show_answer(engine, prompt, decoding, quiet=options["as_json"])
+        reply = progress.show_answer(engine, prompt, decoding, draft_prompt, quiet=options["as_json"])
     if options["timings"]:
         print_timings(engine, reply)
     return {

@@ -148,7 +148,8 @@ def _attend(
 ) -> Array:
     config = decoder.config
     heads = qkv.reshape(len(qkv), config.heads + 2 * config.kv_heads, config.head_dim)
-    q_RHD, k_RGD, v_RGD = np.split(heads, (config.heads, config.heads + config.kv_heads), axis=1)
+    keys, values = config.heads, config.heads + config.kv_heads
+    q_RHD, k_RGD, v_RGD = heads[:, :keys], heads[:, keys:values], heads[:, values:]
     attended = ops.paged_attention(q_RHD, k_RGD, v_RGD, *turn, pool.array, number, where, decoder.attention)
     flat: Array = attended.reshape(len(qkv), -1)
     return flat

@@ -11,6 +11,7 @@ from typing import Any
 from seatrial.vision import hub
 from seatrial.vision.answers import AnswerState, FinishReason, Timings
 from seatrial.vision.checkpoint import Model, load_model
+from seatrial.vision.drafting import ModelDraft, check_draft
 from seatrial.vision.features import FeatureCache
 from seatrial.vision.inspection import count_parameters
 from seatrial.vision.memory import MemoryPlan, available_memory, parse_bytes, plan_memory
@@ -66,9 +67,16 @@ class Engine:
     may meet BusyError, when too many are waiting.
     """
 
-    def __init__(self, model: Model, scheduler: Scheduler | None = None) -> None:
-        self.model = model
+    def __init__(self, model: Model, scheduler: Scheduler | None = None, draft: Engine | None = None) -> None:
+        """Answer on `model`; `draft` is a smaller model of the family that guesses tokens for `ask` and `stream`.
+
+        Raises SettingError when the two have different vocabularies.
+        """
+        if draft:
+            check_draft(model, draft.model)
+        self.model: Model = model
         self._scheduler = scheduler or Scheduler(model)
+        self._draft = draft
 
     @classmethod
     def load(
@@ -116,6 +124,11 @@ class Engine:
         """
         processor, decoding = self.model.processor, decoding or Decoding()
         prompt = processor.question(sources, question, system=system)
+        if self._draft:
+            pieces = self.stream_prompt(
+                prompt, decoding, draft=self._draft.model.processor.question(sources, question, system=system)
+            )
+            return _last(pieces)
         if processor.reading.detail != "auto":
             return self.answer([prompt], decoding)[0]
         finer = processor.question(sources, question, system=system, detail="high")
@@ -130,7 +143,9 @@ class Engine:
         decoding: Decoding | None = None,
     ) -> Iterator[str]:
         """Yield the answer as it is made, never half a character.  Same errors as `ask`."""
-        yield from self.stream_prompt(self.model.processor.question(sources, question, system=system), decoding)
+        own = self.model.processor.question(sources, question, system=system)
+        draft = self._draft.model.processor.question(sources, question, system=system) if self._draft else None
+        yield from self.stream_prompt(own, decoding, draft=draft)
 
     def chat(self, messages: Sequence[Mapping[str, Any]], *, decoding: Decoding | None = None) -> Reply:
         """Answer OpenAI-style `messages`; see `Processor.chat` for the parts they may have."""
@@ -159,17 +174,34 @@ class Engine:
         return [reply_of(state) for state in self._scheduler.batch(prompts, decoding or Decoding())]
 
     def stream_prompt(
-        self, prompt: Prompt, decoding: Decoding | None = None, progress: Progress | None = None
+        self,
+        prompt: Prompt,
+        decoding: Decoding | None = None,
+        progress: Progress | None = None,
+        *,
+        draft: Prompt | None = None,
     ) -> Generator[str, None, Reply]:
         """Yield the answer to one prepared prompt piece by piece; the generator's value is the whole reply.
 
-        `progress` is called with (tiles done, tiles in all) while the pictures are looked at.
+        `progress` is called with (tiles done, tiles in all) while the pictures are looked at; `draft` is the prompt
+        of the same question for the draft model.
         """
-        state = self._scheduler.submit(prompt, decoding or Decoding(), progress=progress)
+        guesser = ModelDraft(self._draft.model, draft, len(prompt.ids)) if self._draft and draft else None
+        state = self._scheduler.submit(prompt, decoding or Decoding(), progress=progress, draft=guesser)
         for piece in self._scheduler.pieces(state):
             if piece:
                 yield piece
         return reply_of(state)
+
+
+def _last(pieces: Generator[str, None, Reply]) -> Reply:
+    """Run `pieces` to the end and return the reply."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as finished:
+            reply: Reply = finished.value
+            return reply
 
 
 def reply_of(state: AnswerState) -> Reply:

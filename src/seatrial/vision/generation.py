@@ -14,7 +14,7 @@ from seatrial.vision.kv import KvCache, pages_for
 from seatrial.vision.ops.protocol import PAGE_POSITIONS, Array
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding
-from seatrial.vision.speculation import PromptLookup
+from seatrial.vision.speculation import Draft, PromptLookup
 from seatrial.vision.tower import Observe, Progress
 
 
@@ -26,8 +26,11 @@ def start_answer(
     index: int = 0,
     observe: Observe | None = None,
     progress: Progress | None = None,
+    draft: Draft | None = None,
 ) -> AnswerState:
     """Return the empty answer to `prompt`; `index` is its place in a batch, for the random numbers.
+
+    `draft` guesses tokens (where `decoding` allows it), by default from the text so far.
 
     Raises ContextOverflowError when the prompt does not fit the model, CapacityError when it could never get
     room for its keys and values.
@@ -59,7 +62,7 @@ def start_answer(
         limit=limit,
         observe=observe,
         progress=progress,
-        draft=PromptLookup() if decoding.speculate else None,
+        draft=(draft or PromptLookup()) if decoding.speculate else None,
     )
 
 

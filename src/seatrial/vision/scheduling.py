@@ -25,6 +25,7 @@ from seatrial.vision.ops.protocol import Array
 from seatrial.vision.prefixes import signature_of
 from seatrial.vision.prompt import Prompt
 from seatrial.vision.sampling import Decoding
+from seatrial.vision.speculation import Draft
 from seatrial.vision.tower import Observe, Progress
 
 MAX_ACTIVE = 32
@@ -53,9 +54,12 @@ class Scheduler:
         index: int = 0,
         observe: Observe | None = None,
         progress: Progress | None = None,
+        draft: Draft | None = None,
     ) -> AnswerState:
         """Queue a request.  Raises BusyError when the queue is full, and what `start_answer` raises."""
-        state = start_answer(self._model, prompt, decoding, index=index, observe=observe, progress=progress)
+        state = start_answer(
+            self._model, prompt, decoding, index=index, observe=observe, progress=progress, draft=draft
+        )
         with self._queue:
             if len(self._waiting) >= self._max_waiting:
                 raise BusyError(
@@ -194,23 +198,27 @@ class Scheduler:
             return
         began = time.perf_counter()
         guesses = [_guess(state) for state in active]
+        drafted = time.perf_counter()
         rows = [[state.tokens[-1], *guess] for state, guess in zip(active, guesses, strict=True)]
         x_RC = text_tower.embed(self._model.decoder, [token for row in rows for token in row])
         sequences = [(state.cache, len(row)) for state, row in zip(active, rows, strict=True)]
         hidden = text_tower.forward(self._model.decoder, x_RC, sequences, self._model.ops)
         scores = text_tower.logits(self._model.decoder, hidden, self._model.ops)
+        passed = time.perf_counter() - drafted
         start = 0
         for state, guess in zip(active, guesses, strict=True):
-            self._check(state, guess, scores[start : start + 1 + len(guess)])
+            accepted = self._check(state, guess, scores[start : start + 1 + len(guess)])
             start += 1 + len(guess)
+            if guess and state.draft:
+                state.draft.judge(len(guess), accepted, passed)
         spent = time.perf_counter() - began
         for state in active:
             state.timings.decode += spent
             state.timings.decode_tokens_per_second = (len(state.tokens) - 1) / state.timings.decode
         self._retire()
 
-    def _check(self, state: AnswerState, guess: list[int], scores: Array) -> None:
-        """Choose tokens by `scores` [1 + guessed, vocabulary] as long as the guess was right."""
+    def _check(self, state: AnswerState, guess: list[int], scores: Array) -> int:
+        """Choose tokens by `scores` [1 + guessed, vocabulary] as long as the guess was right; return how long."""
         accepted = 0
         for row, guessed in zip(scores, [*guess, None], strict=True):
             token = self._accept(state, row)
@@ -219,8 +227,7 @@ class Scheduler:
             accepted += 1
         state.drafted_tokens += accepted
         state.cache.cut(len(state.prompt.ids) + max(len(state.tokens) - 1, 0))
-        if guess and state.draft:
-            state.draft.judge(len(guess), accepted)
+        return accepted
 
     def _accept(self, state: AnswerState, scores: Array) -> int | None:
         try:
@@ -242,6 +249,8 @@ class Scheduler:
             if state.error is None:
                 self._keep(state)
             state.cache.release()
+            if state.draft:
+                state.draft.close()
 
     def _keep(self, state: AnswerState) -> None:
         if state.signature is not None and state.cache.length:

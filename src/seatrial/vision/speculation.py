@@ -25,8 +25,12 @@ class Draft(Protocol):
         """Return what may come after `tokens`, prompt included; nothing when it does not know."""
         ...
 
-    def judge(self, proposed: int, accepted: int) -> None:
-        """Learn how many of the last guess were right."""
+    def judge(self, proposed: int, accepted: int, seconds: float) -> None:
+        """Learn how many of the last guess were right, and how long the pass took that checked it."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
         ...
 
 
@@ -52,7 +56,7 @@ class PromptLookup:
                 return list(tokens[place : place + self._length])
         return []
 
-    def judge(self, proposed: int, accepted: int) -> None:
+    def judge(self, proposed: int, accepted: int, seconds: float) -> None:
         """Double the next guess when all was right; rest when nothing was."""
         if accepted == proposed:
             self._length = min(2 * self._length, _LONGEST_GUESS)
@@ -61,6 +65,9 @@ class PromptLookup:
             self._length = _FIRST_GUESS
             self._rest = self._next_rest
             self._next_rest = min(2 * self._next_rest, _LONGEST_REST)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _last_place(tokens: Sequence[int], size: int) -> int | None:
