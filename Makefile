@@ -36,6 +36,9 @@ bench: $(VENV)/.developer  ## Speed: kernels, then time to first token (beside t
 	$(BIN)/python -m bench.kernels
 	$(BIN)/python -m bench.ask --sizes 256M
 
+bench-vision: $(VENV)/.developer  ## The vision engine's numbers in one table, beside the peers that are installed
+	$(BIN)/python -m bench.vision --sizes 256M,2.2B --json bench/results/vision.json
+
 docs: $(VENV)/.user  ## Write docs/cli.md and docs/settings.md from the program
 	$(BIN)/python -m seatrial.cli.reference docs
 

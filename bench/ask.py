@@ -13,13 +13,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ REPOSITORY = Path(__file__).parents[1]
 if not __package__:  # run as a file, not with -m
     sys.path.insert(0, str(REPOSITORY))
 
+from bench import machine  # noqa: E402
 from bench.peers import ENGINES, OURS, Peer, Sample  # noqa: E402
 from bench.random_checkpoint import SIZES, make  # noqa: E402
 
@@ -155,9 +153,9 @@ def print_result(result: dict[str, Any]) -> None:
         )
 
 
-def parse() -> argparse.Namespace:
-    """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(about: str) -> argparse.ArgumentParser:
+    """Return the options that every measurement beside peers has."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="256M", help=f"comma-separated, of {', '.join(SIZES)}")
     parser.add_argument("--precision", default="bf16", choices=ENGINES[OURS].forms, help="ours; peers take equal bits")
     parser.add_argument("--peers", default=",".join(ENGINES), help=f"comma-separated, of {', '.join(ENGINES)}")
@@ -166,6 +164,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "seatrial-bench")
     parser.add_argument("--json", type=Path)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return what was given."""
     options = parser.parse_args()
     options.python = dict(pair.split("=", 1) for pair in options.python)
     unknown = {*options.peers.split(","), *options.python} - set(ENGINES)
@@ -176,7 +179,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Parse arguments, measure, print, write JSON."""
-    options = parse()
+    options = parse(parser(__doc__ or ""))
     names = [OURS, *(name for name in options.peers.split(",") if name != OURS)]
     forms, left_out = taking_part(names, options.python, options.precision)
     for name, reason in left_out.items():
@@ -187,9 +190,7 @@ def main() -> None:
         print_result(results[-1])
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        machine = {"cpu": platform.processor() or platform.machine(), "threads": len(os.sched_getaffinity(0)),
-                   "load": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d")}  # fmt: skip
-        report = {"machine": machine, "results": results, "left_out": left_out}
+        report = {"machine": machine.describe(), "results": results, "left_out": left_out}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -56,7 +56,7 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 def show_answer(
     engine: Engine, prompt: Prompt, decoding: Decoding, draft: Prompt | None = None, *, quiet: bool
 ) -> Reply:
-    """Run one prompt (`draft`: for the draft model): tiles as a bar, then the answer as it is made; returns the reply."""
+    """Run one prompt (`draft`: for the draft model): tiles as a bar, then the answer as it is made."""
     answer = None
     with counting("looking at tiles", quiet=quiet) as report:
         pieces = engine.stream_prompt(prompt, decoding, report, draft=draft)
