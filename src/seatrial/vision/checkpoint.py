@@ -18,6 +18,7 @@ from seatrial.vision.prefixes import PrefixCache
 from seatrial.vision.processor import Processor
 from seatrial.vision.tower import TENSORS as TOWER
 from seatrial.vision.tower import Tower, load_tower
+from seatrial.vision.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -69,28 +70,12 @@ def load_model(
     processor = checkpoint if isinstance(checkpoint, Processor) else Processor(checkpoint)
     weights = processor.files.weights()
     features = features or FeatureCache(memory_limit=0, disk_limit=0)
-    recipe = RECIPES[chosen]
-
-    def towers(source: LinearSource) -> tuple[Tower, Decoder]:
-        tower = load_tower(weights, processor.config, ops, recipe, source)
-        return tower, load_decoder(weights, processor.config, ops, recipe, source)
-
-    def build(source: LinearSource) -> dict[str, str]:
-        towers(source)
-        return {"tower": weights.fingerprint(*TOWER)}
-
     packed = packed or PackedCache(disk_limit=0)
-    identity = f"{weights.identity()} {recipe}"
-    source = packed.open(f"{processor.files.path.stem}-{chosen}", identity, weights.nbytes, ops, build)
-    tower, decoder = towers(source)
-    fingerprint = ""
-    if not features.is_off:
-        known = source.facts["tower"] if isinstance(source, PackedFile) else weights.fingerprint(*TOWER)
-        fingerprint = f"{known} {chosen} {ops.instruction_set}"
+    tower, decoder, tower_hash = _towers(processor, weights, chosen, ops, packed, hashed=not features.is_off)
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     prefixes = prefixes or PrefixCache(0)
     text = processor.config.text
-    pool = PagePool(text, ops, recipe.attention, plan.positions if plan else CONTEXTS * text.max_positions)
+    pool = PagePool(text, ops, decoder.attention, plan.positions if plan else CONTEXTS * text.max_positions)
     pool.make_room = prefixes.give_up
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(
@@ -100,10 +85,31 @@ def load_model(
         ops=ops,
         precision=chosen,
         eos_ids=frozenset(eos),
-        fingerprint=fingerprint,
+        fingerprint=f"{tower_hash} {chosen} {ops.instruction_set}" if tower_hash else "",
         features=features,
         pool=pool,
         prefixes=prefixes,
         plan=plan,
         load_seconds=time.perf_counter() - began,
     )
+
+
+def _towers(
+    processor: Processor, weights: Weights, precision: Precision, ops: Ops, packed: PackedCache, *, hashed: bool
+) -> tuple[Tower, Decoder, str]:
+    """Return both towers, mapped from `packed` where it has them, and the hash of the tower's weights if wanted."""
+    recipe = RECIPES[precision]
+
+    def load(source: LinearSource) -> tuple[Tower, Decoder]:
+        tower = load_tower(weights, processor.config, ops, recipe, source)
+        return tower, load_decoder(weights, processor.config, ops, recipe, source)
+
+    def build(source: LinearSource) -> dict[str, str]:
+        load(source)
+        return {"tower": weights.fingerprint(*TOWER)}
+
+    identity = f"{weights.identity()} {recipe}"
+    source = packed.open(f"{processor.files.path.stem}-{precision}", identity, weights.nbytes, ops, build)
+    if isinstance(source, PackedFile):
+        return *load(source), source.facts["tower"]
+    return *load(source), weights.fingerprint(*TOWER) if hashed else ""
