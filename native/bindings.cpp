@@ -182,7 +182,7 @@ Result paged_attention(int level, const In<float, 3>& q, const In<float, 3>& k, 
                        const In<float, 2>& cos, const In<float, 2>& sin,
                        const nb::ndarray<std::uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>& pool, int layer,
                        const nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& tables,
-                       const Ints& lengths, const Ints& counts, int precision) {
+                       const Ints& lengths, const Ints& counts, int precision, bool int8_pages) {
   const bool bf16 = precision == static_cast<int>(Precision::bf16);
   const std::size_t R = q.shape(0), H = q.shape(1), G = k.shape(1), D = q.shape(2);
   require(k.shape(0) == R && v.shape(0) == R && v.shape(1) == G && k.shape(2) == D && v.shape(2) == D,
@@ -192,7 +192,7 @@ Result paged_attention(int level, const In<float, 3>& q, const In<float, 3>& k, 
   require(cos.shape(0) == R && cos.shape(1) == D / 2 && sin.shape(0) == R && sin.shape(1) == D / 2,
           "cos and sin must be [R, D/2]");
   require(layer >= 0 && static_cast<std::size_t>(layer) < pool.shape(1) && pool.shape(2) == G &&
-              extent(pool.shape(3)) == page_bytes(static_cast<Level>(level), extent(D), bf16),
+              extent(pool.shape(3)) == page_bytes(static_cast<Level>(level), extent(D), bf16, int8_pages),
           "pool must be [pages, layers, G, page bytes]");
   require(lengths.shape(0) == tables.shape(0) && counts.shape(0) == tables.shape(0), "one table row per sequence");
   i64 rows = 0;
@@ -211,7 +211,7 @@ Result paged_attention(int level, const In<float, 3>& q, const In<float, 3>& k, 
                        k.stride(0), v.stride(0), cos.data(), sin.data(),
                        reinterpret_cast<char*>(pool.data()) + layer * pool.stride(1), pool.stride(0), group_stride,
                        extent(tables.shape(0)), tables.data(), extent(tables.shape(1)), lengths.data(), counts.data(),
-                       1.0F / std::sqrt(static_cast<float>(D)), bf16, y.data()};
+                       1.0F / std::sqrt(static_cast<float>(D)), bf16, y.data(), int8_pages};
   nb::gil_scoped_release release;
   run_paged(static_cast<Level>(level), call);
   return y;
@@ -275,12 +275,12 @@ NB_MODULE(_native, m) {
         nb::arg("precision"));
   m.attr("PAGE_KEYS") = kPageKeys;
   m.def("page_bytes",
-        [](int level, int D, int precision) {
-          return page_bytes(static_cast<Level>(level), D, precision == static_cast<int>(Precision::bf16));
+        [](int level, int D, int precision, bool int8_pages) {
+          return page_bytes(static_cast<Level>(level), D, precision == static_cast<int>(Precision::bf16), int8_pages);
         },
-        nb::arg("level"), nb::arg("head_dim"), nb::arg("precision"));
+        nb::arg("level"), nb::arg("head_dim"), nb::arg("precision"), nb::arg("int8_pages"));
   m.def("paged_attention", &paged_attention, nb::arg("level"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("cos"),
         nb::arg("sin"), nb::arg("pool").noconvert(), nb::arg("layer"), nb::arg("tables"), nb::arg("lengths"),
-        nb::arg("counts"), nb::arg("precision"));
+        nb::arg("counts"), nb::arg("precision"), nb::arg("int8_pages"));
   m.def("round_bf16", &round_bf16, nb::arg("level"), nb::arg("x"));
 }

@@ -11,6 +11,10 @@
 // values to `out`, or sets it for the `first` block of keys.
 #pragma once
 
+#include "attention/int8_page.h"
+
+#include <cstring>
+
 namespace seatrial {
 namespace {
 
@@ -35,6 +39,10 @@ struct Packed {
 i64 within(i64 seen, i64 count) { return seen < 0 ? 0 : (seen < count ? seen : count); }
 
 i64 packed_bytes(const AttentionCall& c) { return up(c.T, 32) * (up(c.D, 32) + up(c.D, 16)) * 2; }
+
+void fetch(const void* data, i64 bytes) {
+  for (i64 at = 0; at < bytes; at += 64) _mm_prefetch(static_cast<const char*>(data) + at, _MM_HINT_T1);
+}
 
 const float* row_of(const Strided& a, i64 b, i64 position, i64 head) {
   return a.data + b * a.batch + position * a.position + head * a.head;
@@ -70,6 +78,48 @@ void put(const AttentionCall& c, i64 key, const float* k, const float* v, void* 
     _mm512_store_si512(bits, load_bits(v, d, c.D));
     for (i64 i = 0; i < 32 && d + i < c.D; ++i)
       pair[(d + i) / 16 * packed.value_steps * kPackedTile + (d + i) % 16 * 2] = bits[i];
+  }
+}
+
+void put_int8(const AttentionCall& c, i64 key, const float* k, const float* v, void* page) {
+  const Packed packed(c.T, c.D, nullptr);
+  const i64 keys = key / 16 * packed.key_steps * kPackedTile + key % 16 * 2;
+  const i64 values = up(c.T, 32) * up(c.D, 32) + key / 32 * kPackedTile + key % 32 / 2 * 32 + key % 2;
+  put_position(
+      c.D, key, k, v, page, [&](i64 d) { return keys + d / 32 * kPackedTile + d % 32 / 2 * 32 + d % 2; },
+      [&](i64 d) { return values + d / 16 * packed.value_steps * kPackedTile + d % 16 * 2; });
+}
+
+// 32 whole numbers, a scale for each, as bfloat16.
+__m512i open_bytes(const std::int8_t* bytes, Vec low, Vec high) {
+  const auto* at = reinterpret_cast<const __m128i*>(bytes);
+  const Vec first = {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at)))};
+  const Vec second = {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at + 1)))};
+  return to_bits(first * low, second * high);
+}
+
+void open_int8(const AttentionCall& c, const void* page, void* data) {
+  const Packed packed(c.T, c.D, data);
+  const auto* scales = static_cast<const float*>(page);
+  const auto* bytes = static_cast<const std::int8_t*>(page) + kInt8PageScales;
+  const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  for (i64 t = 0; t < c.T; t += 16) {  // 32 numbers: pairs of 16 positions
+    const __m512 own = _mm512_loadu_ps(scales + t);
+    const Vec low = {_mm512_permutexvar_ps(twice, own)};
+    const Vec high = {_mm512_permutexvar_ps(_mm512_add_epi32(twice, _mm512_set1_epi32(8)), own)};
+    const i64 begin = t / 16 * packed.key_steps * kPackedTile;
+    for (i64 i = begin; i < begin + packed.key_steps * kPackedTile; i += 32)
+      _mm512_storeu_si512(packed.keys + i, open_bytes(bytes + i, low, high));
+  }
+  const std::int8_t* values = bytes + up(c.T, 32) * up(c.D, 32);
+  for (i64 t = 0; t < c.T; t += 2) {  // 32 numbers: 16 pairs of two positions
+    double both = 0;
+    std::memcpy(&both, scales + kPageKeys + t, sizeof both);
+    const Vec scale = {_mm512_castpd_ps(_mm512_set1_pd(both))};
+    for (i64 d = 0; d < up(c.D, 16); d += 16) {
+      const i64 at = (d / 16 * packed.value_steps + t / 32) * kPackedTile + t % 32 / 2 * 32;
+      _mm512_storeu_si512(packed.values + at, open_bytes(values + at, scale, scale));
+    }
   }
 }
 
@@ -243,6 +293,8 @@ struct Attention {
     const i64 width = up(c.D, 16);
     for (i64 j = 0; j < c.count; ++j) {
       const Packed packed(kPageKeys, c.D, c.page(j));
+      // Pages lie apart: the processor does not guess the next one by itself.
+      if (j + 1 < c.count) fetch(c.page(j + 1), 4096);
       Unit::scores(packed, r, kScoreStride, c.rows, 0, kPageKeys);
       soften(c.scale, c.D, r, c.rows, kPageKeys, j == 0,
              [&](i64 i) { return within(c.visible[i] - j * kPageKeys, kPageKeys); });
@@ -261,7 +313,7 @@ struct Attention {
 template <typename Unit>
 AttentionKernels attention_of() {
   using A = Attention<Unit>;
-  return {packed_bytes, pack, 32, Unit::query_block, A::scratch_bytes, A::block, put, A::pages};
+  return {packed_bytes, pack, 32, Unit::query_block, A::scratch_bytes, A::block, put, A::pages, put_int8, open_int8, 2};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 // kept as float32), so that products are exact and sums are float32.
 #pragma once
 
+#include "attention/int8_page.h"
 #include "simd/gemm_f32.h"
 
 namespace seatrial {
@@ -182,8 +183,31 @@ void pages(const PageRows& c, void* scratch) {
   }
 }
 
+void put_int8(const AttentionCall& c, i64 key, const float* k, const float* v, void* page) {
+  const i64 values = up(c.T, kPanel) * c.D + key * kPanel;
+  put_position(
+      c.D, key, k, v, page, [&](i64 d) { return (key / kPanel * c.D + d) * kPanel + key % kPanel; },
+      [&](i64 d) { return values + d / kPanel * c.T * kPanel + d % kPanel; });
+}
+
+void open_int8(const AttentionCall& c, const void* page, void* packed) {
+  const auto* scales = static_cast<const float*>(page);
+  const auto* bytes = static_cast<const std::int8_t*>(page) + kInt8PageScales;
+  auto* out = static_cast<float*>(packed);
+  const i64 keys = up(c.T, kPanel) * c.D;
+  const i64 all = keys + up(c.D, kPanel) * c.T;
+  for (i64 i = 0; i < keys; i += kPanel)
+    for (i64 p = 0; p < kPanel; ++p) out[i + p] = static_cast<float>(bytes[i + p]) * scales[i / kPanel / c.D * kPanel + p];
+  for (i64 i = keys; i < all; i += kPanel) {
+    const float scale = scales[kPageKeys + (i - keys) / kPanel % c.T];
+    for (i64 p = 0; p < kPanel; ++p) out[i + p] = static_cast<float>(bytes[i + p]) * scale;
+  }
+  if (c.bf16)
+    for (i64 i = 0; i < all; i += Vec::width) Vec::round_bf16(Vec::load(out + i)).store(out + i);
+}
+
 AttentionKernels attention_kernels() {
-  return {packed_bytes, pack, kPanel, kQueryBlock, scratch_bytes, block, put, pages};
+  return {packed_bytes, pack, kPanel, kQueryBlock, scratch_bytes, block, put, pages, put_int8, open_int8, 4};
 }
 
 }  // namespace

@@ -35,6 +35,11 @@ AttentionCall page_shape(i64 D, bool bf16) {
   return shape;
 }
 
+i64 bytes_of(const AttentionKernels& kernels, i64 D, bool bf16, bool int8_pages) {
+  const i64 packed = kernels.packed_bytes(page_shape(D, bf16));
+  return int8_pages ? kInt8PageScales + packed / kernels.value_bytes : packed;
+}
+
 struct Segment {
   i64 row0, rows;           // of the call
   i64 sequence0;            // the first sequence, whose table is read
@@ -120,7 +125,7 @@ void rotate(const float* x, i64 half, const float* cos, const float* sin, float*
 // Kernels multiply all positions of a page, those that no row sees by zero; and zero times what an earlier sequence
 // may have left there, NaN or infinity, is NaN.  So pages begin as zeros.
 void clear_new_pages(const PagedCall& c, const AttentionKernels& kernels) {
-  const auto bytes = static_cast<std::size_t>(kernels.packed_bytes(page_shape(c.D, c.bf16)));
+  const auto bytes = static_cast<std::size_t>(bytes_of(kernels, c.D, c.bf16, c.int8_pages));
   parallel_for(c.sequences, [&](i64 n) {
     const i64 end = ceil_div(c.lengths[n] + c.counts[n], kPageKeys);
     for (i64 j = ceil_div(c.lengths[n], kPageKeys); j < end; ++j)
@@ -144,7 +149,8 @@ void enter_rows(const PagedCall& c, const AttentionKernels& kernels, const Plan&
       char* page = c.pool + c.tables[segment.sequence0 * c.table_stride + position / kPageKeys] * c.page_stride;
       for (i64 g = 0; g < c.G; ++g) {
         rotate(c.k + row * c.k_stride + g * c.D, c.D / 2, cos, sin, k);
-        kernels.put(shape, position % kPageKeys, k, c.v + row * c.v_stride + g * c.D, page + g * c.group_stride);
+        (c.int8_pages ? kernels.put_int8 : kernels.put)(shape, position % kPageKeys, k, c.v + row * c.v_stride + g * c.D,
+                                                        page + g * c.group_stride);
       }
     }
   });
@@ -174,10 +180,22 @@ void run_piece(const PagedCall& c, const AttentionKernels& kernels, const Plan& 
   // The last rows of a prompt see the most; pages that none of these rows sees are left out.
   const i64 count = std::min({length, s.pages - page0, ceil_div(std::max<i64>(most, 0), kPageKeys)});
   float* state = states + (s.state0 + (piece * c.G + g) * s.rows * heads + first) * (c.D + 2);
-  const PageRows run{c.D, c.scale, c.bf16, rows, q, visible, c.pool + g * c.group_stride,
-                     c.tables + s.sequence0 * c.table_stride + s.page0 + page0, c.page_stride, count, state};
+  PageRows run{c.D, c.scale, c.bf16, rows, q, visible, c.pool + g * c.group_stride,
+               c.tables + s.sequence0 * c.table_stride + s.page0 + page0, c.page_stride, count, state};
   const AttentionCall shape = page_shape(c.D, c.bf16);
-  kernels.pages(run, task_scratch(static_cast<std::size_t>(kernels.scratch_bytes(shape))));
+  const i64 bytes = kernels.scratch_bytes(shape);
+  if (!c.int8_pages) return kernels.pages(run, task_scratch(static_cast<std::size_t>(bytes)));
+  const i64 opened = kernels.packed_bytes(shape);
+  auto* scratch = static_cast<char*>(task_scratch(static_cast<std::size_t>(bytes + count * (opened + 4))));
+  auto* table = reinterpret_cast<std::int32_t*>(scratch + bytes + count * opened);
+  for (i64 j = 0; j < count; ++j) {
+    kernels.open_int8(shape, run.page(j), scratch + bytes + j * opened);
+    table[j] = static_cast<std::int32_t>(j);
+  }
+  run.pages = scratch + bytes;
+  run.table = table;
+  run.page_stride = opened;
+  kernels.pages(run, scratch);
 }
 
 // The states of one row and head, over all pieces of its segments, as one row of outputs.
@@ -211,8 +229,8 @@ void merge(const PagedCall& c, const Plan& plan, const float* states, i64 row, i
 
 }  // namespace
 
-i64 page_bytes(Level level, i64 D, bool bf16) {
-  return kernels_of(kernel_table(level), bf16).packed_bytes(page_shape(D, bf16));
+i64 page_bytes(Level level, i64 D, bool bf16, bool int8_pages) {
+  return bytes_of(kernels_of(kernel_table(level), bf16), D, bf16, int8_pages);
 }
 
 void run_paged(Level level, const PagedCall& c) {

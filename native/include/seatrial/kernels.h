@@ -10,7 +10,7 @@ namespace seatrial {
 using i64 = std::int64_t;
 
 // Raised whenever bindings.cpp changes in a way that the Python side must know.
-inline constexpr int kAbi = 3;
+inline constexpr int kAbi = 4;
 
 // Of one architecture, each level contains the ones before it: a table for `amx` uses the avx512 kernels where AMX
 // does not apply.
@@ -136,7 +136,14 @@ struct AttentionKernels {
   void (*block)(const AttentionCall&, i64 b, i64 h, i64 row0, i64 row1, const void* packed, void* scratch);
   void (*put)(const AttentionCall&, i64 key, const float* k, const float* v, void* page);  // one position; reads T, D, bf16
   void (*pages)(const PageRows&, void* scratch);  // scratch as for `block`
+  // The same page as int8: a scale per position for keys and one for values, then every value's whole number in the
+  // place that it has in a packed page.
+  void (*put_int8)(const AttentionCall&, i64 key, const float* k, const float* v, void* page);
+  void (*open_int8)(const AttentionCall&, const void* page, void* packed);
+  i64 value_bytes;  // of a value in a packed page
 };
+
+inline constexpr i64 kInt8PageScales = 2 * kPageKeys * 4;  // bytes before the whole numbers
 
 // A few queries against many keys, straight from the strided arrays: `state` gets, per row (query, head of
 // the group), the running maximum, the sum, and D unnormalised outputs.

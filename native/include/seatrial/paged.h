@@ -25,10 +25,11 @@ struct PagedCall {
   float scale;
   bool bf16;
   float* out;  // [R, H, D]
+  bool int8_pages = false;
 };
 
 // Bytes of one page's keys and values for one layer and one group.
-i64 page_bytes(Level level, i64 D, bool bf16);
+i64 page_bytes(Level level, i64 D, bool bf16, bool int8_pages = false);
 
 // Rotates q and k, writes k and v into the pages, and attends: each row sees its sequence up to itself.  Pages that
 // sequences next to each other begin with in common are read once for all of them.

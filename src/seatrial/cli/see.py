@@ -39,6 +39,7 @@ def see() -> None:
 @decoding_options
 @reading_options
 @click.option("--memory", metavar="SIZE", help="What the process may use, as 700MB; the rest is chosen to fit.")
+@click.option("--kv", type=click.Choice(["same", "int8"]), default="same", help="Keep keys and values in 8 bits.")
 @click.option("--draft", metavar="NAME|DIR", help="A smaller model of the family that guesses tokens ahead.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep features of tiles.")
 @click.option("--timings", is_flag=True, help="Print where the time went (on stderr).")
@@ -74,6 +75,7 @@ def ask(
             packed=packed_of(chosen),
             memory=vision.parse_bytes(memory) if memory else None,
             positions=len(prompt.ids) + decoding.max_new_tokens,
+            kv=options["kv"],
         )
     draft_prompt = None
     if draft:

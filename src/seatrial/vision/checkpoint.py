@@ -11,7 +11,7 @@ from seatrial.vision.features import FeatureCache
 from seatrial.vision.kv import PagePool
 from seatrial.vision.memory import CONTEXTS, MemoryPlan
 from seatrial.vision.ops import select
-from seatrial.vision.ops.protocol import Ops, Precision
+from seatrial.vision.ops.protocol import KvPrecision, Ops, Precision
 from seatrial.vision.packed import LinearSource, PackedCache, PackedFile
 from seatrial.vision.precision import RECIPES, resolve_precision
 from seatrial.vision.prefixes import PrefixCache
@@ -53,12 +53,13 @@ def load_model(
     prefixes: PrefixCache | None = None,
     packed: PackedCache | None = None,
     plan: MemoryPlan | None = None,
+    kv: KvPrecision = "same",
 ) -> Model:
     """Read and pack a checkpoint (folder or GGUF file), or the one a `Processor` was made from.
 
     `features` keeps the features of tiles, `prefixes` keys and values, `packed` packed weights; none are kept
     without them.  `plan` says the precision and how much room keys and values get; without it, room for four
-    prompts of full length.
+    prompts of full length.  `kv` "int8" keeps keys and values in half the memory of bfloat16.
 
     `precision` "auto" is bf16 where the processor multiplies it fast, else f32; "int8" and "int4" quantise
     while packing, by the table in `precision.py`.  Raises ModelError and
@@ -75,7 +76,8 @@ def load_model(
     end_of_turn = processor.tokenizer.control_id("<end_of_utterance>")
     prefixes = prefixes or PrefixCache(0)
     text = processor.config.text
-    pool = PagePool(text, ops, decoder.attention, plan.positions if plan else CONTEXTS * text.max_positions)
+    positions = plan.positions if plan else CONTEXTS * text.max_positions
+    pool = PagePool(text, ops, decoder.attention, positions, plan.kv if plan else kv)
     pool.make_room = prefixes.give_up
     eos = set(processor.config.eos_token_ids) | ({end_of_turn} if end_of_turn is not None else set())
     return Model(

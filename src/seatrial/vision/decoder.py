@@ -150,7 +150,7 @@ def _attend(
     heads = qkv.reshape(len(qkv), config.heads + 2 * config.kv_heads, config.head_dim)
     keys, values = config.heads, config.heads + config.kv_heads
     q_RHD, k_RGD, v_RGD = heads[:, :keys], heads[:, keys:values], heads[:, values:]
-    attended = ops.paged_attention(q_RHD, k_RGD, v_RGD, *turn, pool.array, number, where, decoder.attention)
+    attended = ops.paged_attention(q_RHD, k_RGD, v_RGD, *turn, pool.array, number, where, decoder.attention, pool.kv)
     flat: Array = attended.reshape(len(qkv), -1)
     return flat
 

@@ -16,6 +16,7 @@ from seatrial.vision.features import FeatureCache
 from seatrial.vision.inspection import count_parameters
 from seatrial.vision.memory import MemoryPlan, available_memory, parse_bytes, plan_memory
 from seatrial.vision.ops import select
+from seatrial.vision.ops.protocol import KvPrecision
 from seatrial.vision.packed import PackedCache
 from seatrial.vision.pictures import Source
 from seatrial.vision.precision import resolve_precision
@@ -88,6 +89,7 @@ class Engine:
         packed: PackedCache | None = None,
         memory: int | None = None,
         positions: int = 2048,
+        kv: KvPrecision = "same",
     ) -> Engine:
         """Load the weights that belong to `processor`; ModelError and its children when they are damaged.
 
@@ -96,8 +98,9 @@ class Engine:
         `memory` is how many bytes the process may use: precision ("auto" only), caches and room for keys and
         values are chosen to fit.  Raises CapacityError, before anything is loaded, when `positions` (of a prompt
         and its answer) cannot be served within `memory`, or within what the machine or cgroup has left.
+        `kv` "int8" keeps keys and values in half of bfloat16's memory.
         """
-        plan = _fit(processor, precision, memory, positions)
+        plan = _fit(processor, precision, memory, positions, kv)
         if memory is not None:
             features, prefixes = FeatureCache(memory_limit=plan.features, disk_limit=0), PrefixCache(1 << 29)
         features = features or FeatureCache(memory_limit=1 << 28, disk_limit=0)
@@ -244,7 +247,7 @@ def open_engine(
     return Engine.load(processor, precision, features, prefixes, packed, limit)
 
 
-def _fit(processor: Processor, precision: str, memory: int | None, positions: int) -> MemoryPlan:
+def _fit(processor: Processor, precision: str, memory: int | None, positions: int, kv: KvPrecision) -> MemoryPlan:
     """Return how the model fits into `memory`, or into what there is; CapacityError when it does not."""
     best = resolve_precision(precision, select())
     left = available_memory()
@@ -252,4 +255,4 @@ def _fit(processor: Processor, precision: str, memory: int | None, positions: in
     parameters = count_parameters(processor.files.weights())
     forced = precision != "auto" or memory is None
     positions = min(positions, processor.config.text.max_positions)
-    return plan_memory(processor.config, parameters, limit, best=best, forced=forced, positions=positions)
+    return plan_memory(processor.config, parameters, limit, best=best, forced=forced, positions=positions, kv=kv)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seatrial.errors import CapacityError
 from seatrial.vision.config import TextConfig
-from seatrial.vision.ops.protocol import PAGE_POSITIONS, AttentionPrecision, Ops, PageTables
+from seatrial.vision.ops.protocol import PAGE_POSITIONS, AttentionPrecision, KvPrecision, Ops, PageTables
 
 _ALIGNMENT = 64
 
@@ -32,14 +32,16 @@ class PagePool:
     gives something up and returns whether it could.  Safe to use from several threads.
     """
 
-    def __init__(self, config: TextConfig, ops: Ops, precision: AttentionPrecision, positions: int) -> None:
+    def __init__(
+        self, config: TextConfig, ops: Ops, precision: AttentionPrecision, positions: int, kv: KvPrecision = "same"
+    ) -> None:
         pages = pages_for(positions)
-        shape = (pages, config.layers, config.kv_heads, ops.page_bytes(config.head_dim, precision))
+        shape = (pages, config.layers, config.kv_heads, ops.page_bytes(config.head_dim, precision, kv))
         size = int(np.prod(shape))
         raw = np.empty(size + _ALIGNMENT, np.uint8)
         start = -raw.ctypes.data % _ALIGNMENT
         self.array: NDArray[np.uint8] = raw[start : start + size].reshape(shape)
-        self.precision = precision
+        self.kv: KvPrecision = kv
         self.make_room: Callable[[], bool] = lambda: False
         self._uses = [0] * pages
         self._free = list(range(pages - 1, -1, -1))

@@ -9,7 +9,7 @@ from pathlib import Path
 from seatrial.errors import CapacityError, SettingError
 from seatrial.vision.config import ModelConfig
 from seatrial.vision.kv import pages_for
-from seatrial.vision.ops.protocol import PAGE_POSITIONS, Precision
+from seatrial.vision.ops.protocol import PAGE_POSITIONS, KvPrecision, Precision
 from seatrial.vision.precision import PRECISIONS, RECIPES
 
 CONTEXTS = 4
@@ -28,6 +28,7 @@ class MemoryPlan:
     """How a model is loaded within a limit, and bytes by part."""
 
     precision: Precision
+    kv: KvPrecision
     positions: int
     prefill_rows: int
     features: int
@@ -40,7 +41,8 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {size / 1e6:,.0f}" for name, size in self.parts.items())
-        return f"{self.precision}, {self.total / 1e6:,.0f} MB: {parts}"
+        keys = ", keys and values int8" if self.kv == "int8" else ""
+        return f"{self.precision}{keys}, {self.total / 1e6:,.0f} MB: {parts}"
 
 
 def parse_bytes(text: str) -> int:
@@ -71,10 +73,11 @@ def weight_bytes(config: ModelConfig, parameters: dict[str, int], precision: Pre
     return int(packed) + parameters["embeddings"] * 2
 
 
-def position_bytes(config: ModelConfig, precision: Precision) -> int:
+def position_bytes(config: ModelConfig, precision: Precision, kv: KvPrecision = "same") -> int:
     """Return the bytes of one position's keys and values."""
     size = 2 if RECIPES[precision].attention == "bf16" else 4
-    return 2 * config.text.layers * config.text.kv_heads * config.text.head_dim * size
+    row = config.text.head_dim + 4 if kv == "int8" else config.text.head_dim * size
+    return 2 * config.text.layers * config.text.kv_heads * row
 
 
 def activation_bytes(config: ModelConfig, rows: int) -> int:
@@ -86,28 +89,36 @@ def activation_bytes(config: ModelConfig, rows: int) -> int:
 
 
 def plan_memory(
-    config: ModelConfig, parameters: dict[str, int], limit: int, *, best: Precision, forced: bool, positions: int
+    config: ModelConfig,
+    parameters: dict[str, int],
+    limit: int,
+    *,
+    best: Precision,
+    forced: bool,
+    positions: int,
+    kv: KvPrecision = "same",
 ) -> MemoryPlan:
-    """Fit a model into `limit` bytes.
+    """Fit a model into `limit` bytes; keys and values become int8 before weights get fewer bits.
 
     `best` is the precision where memory allows it, and the only one when `forced`; `positions` must find room.
     Raises CapacityError, with what is needed at least, when nothing fits.
     """
     order = [best] if forced else list(PRECISIONS[PRECISIONS.index(best) :])
-    for precision in order:
+    kinds: list[KvPrecision] = ["same", "int8"] if kv == "same" and best != "f32" else [kv]
+    for precision, kind in ((p, k) for p in order for k in kinds):
         fixed = {
             "program": _PROGRAM,
             "weights": weight_bytes(config, parameters, precision),
             "activations": activation_bytes(config, _PREFILL_ROWS),
         }
-        page = position_bytes(config, precision) * PAGE_POSITIONS
+        page = position_bytes(config, precision, kind) * PAGE_POSITIONS
         left = limit - sum(fixed.values()) - pages_for(positions) * page
         if left < 0:
             continue
         features = min(_FEATURES, left // 4)
         pages = min(pages_for(CONTEXTS * config.text.max_positions), pages_for(positions) + (left - features) // page)
         parts = {**fixed, "keys and values": pages * page, "features": features}
-        return MemoryPlan(precision, pages * PAGE_POSITIONS, _PREFILL_ROWS, features, parts)
+        return MemoryPlan(precision, kind, pages * PAGE_POSITIONS, _PREFILL_ROWS, features, parts)
     needed = sum(fixed.values()) + pages_for(positions) * page
     raise CapacityError(
         f"{needed / 1e6:,.0f} MB are needed at {precision} for {positions:,} positions; {limit / 1e6:,.0f} MB may be"

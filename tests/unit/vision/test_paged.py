@@ -9,7 +9,7 @@ from seatrial.errors import CapacityError
 from seatrial.vision.checkpoint import Model
 from seatrial.vision.kv import KvCache, PagePool
 from seatrial.vision.ops import available, select
-from seatrial.vision.ops.protocol import PAGE_POSITIONS, AttentionPrecision, Ops, PageTables
+from seatrial.vision.ops.protocol import PAGE_POSITIONS, AttentionPrecision, KvPrecision, Ops, PageTables
 
 SHAPES = [(9, 3, 64), (4, 4, 64), (2, 1, 72), (6, 2, 16), (3, 3, 8), (15, 5, 64)]
 """Heads, groups, channels of a head."""
@@ -30,7 +30,12 @@ def ops(request: pytest.FixtureRequest) -> Ops:
 
 
 def run(
-    both: list[Ops], pools: list[np.ndarray], shape: tuple[int, int, int], step: int, precision: AttentionPrecision
+    both: list[Ops],
+    pools: list[np.ndarray],
+    shape: tuple[int, int, int],
+    step: int,
+    precision: AttentionPrecision,
+    kv: KvPrecision = "same",
 ) -> list[np.ndarray]:
     """Run a step on all `both`; returns their results."""
     counts, lengths = (np.array(values, np.int32) for values in STEPS[step])
@@ -41,29 +46,36 @@ def run(
     angles = random.standard_normal((rows, size // 2), dtype=np.float32)
     where = PageTables(TABLES, lengths, counts)
     return [
-        ops.paged_attention(q, k, v, np.cos(angles), np.sin(angles), pool, 1, where, precision)
+        ops.paged_attention(q, k, v, np.cos(angles), np.sin(angles), pool, 1, where, precision, kv)
         for ops, pool in zip(both, pools, strict=True)
     ]
 
 
+@pytest.mark.parametrize("kv", ["same", "int8"])
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_equals_the_definition(ops: Ops, shape: tuple[int, int, int], precision: AttentionPrecision) -> None:
-    """Bounds: f32 5e-6; bf16 2^-6, as weights are rounded before they are normalised or after."""
+def test_equals_the_definition(
+    ops: Ops, shape: tuple[int, int, int], precision: AttentionPrecision, kv: KvPrecision
+) -> None:
+    """Bounds: f32 5e-6; bf16 2^-6, as weights are rounded before they are normalised or after.
+
+    int8 adds what a value halfway between two whole numbers moves when the rotation differs in its last bit.
+    """
     both = [select("reference"), ops]
-    pools = [np.zeros((16, 2, shape[1], o.page_bytes(shape[2], precision)), np.uint8) for o in both]
+    pools = [np.zeros((16, 2, shape[1], o.page_bytes(shape[2], precision, kv)), np.uint8) for o in both]
     for step in range(len(STEPS)):
-        wanted, got = run(both, pools, shape, step, precision)
+        wanted, got = run(both, pools, shape, step, precision, kv)
         assert np.abs(got - wanted).max() < (5e-6 if precision == "f32" else 2**-6)
     assert not pools[1][:, 0].any()  # the other layer is left alone
 
 
-def test_what_lay_in_a_page_before_does_not_matter(ops: Ops) -> None:
+@pytest.mark.parametrize("kv", ["same", "int8"])
+def test_what_lay_in_a_page_before_does_not_matter(ops: Ops, kv: KvPrecision) -> None:
     """Not even numbers that are none."""
-    both, size = [ops, ops], (16, 2, 3, ops.page_bytes(64, "f32"))
+    both, size = [ops, ops], (16, 2, 3, ops.page_bytes(64, "f32", kv))
     pools = [np.zeros(size, np.uint8), np.full(size, 255, np.uint8)]
     for step in range(len(STEPS)):
-        clean, used = run(both, pools, (9, 3, 64), step, "f32")
+        clean, used = run(both, pools, (9, 3, 64), step, "f32", kv)
         assert np.array_equal(clean, used)
 
 

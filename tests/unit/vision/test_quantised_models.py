@@ -57,6 +57,21 @@ def test_scores_stay_near(
         assert divergence(wanted, got) < most_divergence, case.name
 
 
+@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_keys_and_values_in_eight_bits_stay_near(
+    checkpoint: str, name: str, checkpoints: dict[str, Path], exact: dict[str, Model]
+) -> None:
+    """Measured: at most 0.005 of the range and 1.7e-5 nats."""
+    model = load_model(checkpoints[checkpoint], "f32", ops=select(name), kv="int8")
+    for case in [case for case in all_cases() if case.checkpoint == checkpoint][:2]:
+        prompt = prompt_of(case, exact[checkpoint])
+        wanted, got = last_logits(exact[checkpoint], prompt), last_logits(model, prompt)
+        moved, range_ = np.abs(got - wanted).max(), wanted.max() - wanted.min()
+        assert 0 < moved < 0.01 * range_, case.name
+        assert divergence(wanted, got) < 1e-4, case.name
+
+
 @pytest.mark.parametrize("precision", RECIPES)
 def test_parts_are_packed_by_the_recipe(checkpoints: dict[str, Path], precision: Precision) -> None:
     model, recipe = load_model(checkpoints["like-256m"], precision), RECIPES[precision]

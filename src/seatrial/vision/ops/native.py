@@ -17,6 +17,7 @@ from seatrial.vision.ops.protocol import (
     Activation,
     Array,
     AttentionPrecision,
+    KvPrecision,
     Linear,
     PackedParts,
     PageTables,
@@ -24,7 +25,7 @@ from seatrial.vision.ops.protocol import (
 )
 from seatrial.vision.ops.quantise import int4_group, quantise_int4, quantise_int8
 
-ABI = 3
+ABI = 4
 if ABI != _native.ABI:
     raise ImportError(f"seatrial.vision.ops._native has ABI {_native.ABI}, this code wants {ABI}: rebuild it")
 
@@ -149,9 +150,9 @@ class NativeOps:
         q, k, v = _array(q, "q", 4), _array(k, "k", 4), _array(v, "v", 4)
         return _native.attention(self._level, q, k, v, causal, _precision(precision, _ATTENTION))
 
-    def page_bytes(self, head_dim: int, precision: AttentionPrecision) -> int:
+    def page_bytes(self, head_dim: int, precision: AttentionPrecision, kv: KvPrecision = "same") -> int:
         """As the blocked attention kernel of this instruction set packs keys and values."""
-        return _native.page_bytes(self._level, head_dim, _precision(precision, _ATTENTION))
+        return _native.page_bytes(self._level, head_dim, _precision(precision, _ATTENTION), kv == "int8")
 
     def paged_attention(
         self,
@@ -164,6 +165,7 @@ class NativeOps:
         layer: int,
         where: PageTables,
         precision: AttentionPrecision,
+        kv: KvPrecision = "same",
     ) -> Array:
         """Rotation, writing and attention in one call; pages that neighbours share are read once."""
         return _native.paged_attention(
@@ -179,4 +181,5 @@ class NativeOps:
             where.lengths,
             where.counts,
             _precision(precision, _ATTENTION),
+            kv == "int8",
         )

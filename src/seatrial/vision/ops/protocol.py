@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Precision = Literal["f32", "bf16", "int8", "int4"]
 AttentionPrecision = Literal["f32", "bf16"]
+KvPrecision = Literal["same", "int8"]
+"""How keys and values are kept: as attention takes them, or as whole numbers with a scale per position and group."""
 Activation = Literal["gelu_tanh"]
 
 
@@ -137,7 +139,7 @@ class Ops(Protocol):
         """
         ...
 
-    def page_bytes(self, head_dim: int, precision: AttentionPrecision) -> int:
+    def page_bytes(self, head_dim: int, precision: AttentionPrecision, kv: KvPrecision = "same") -> int:
         """Return the bytes that keys and values of one page take, for one layer and one group."""
         ...
 
@@ -152,12 +154,14 @@ class Ops(Protocol):
         layer: int,
         where: PageTables,
         precision: AttentionPrecision,
+        kv: KvPrecision = "same",
     ) -> Array:
         """Causal attention of R rows over pages, with the rotation of `rope` first.
 
         `q` [R, H, D], `k` and `v` [R, G, D] are rows of the sequences of `where`, those of a sequence one after
         another; `cos`, `sin` [R, D/2].  Rotated `k` and `v` are written into `pool` (uint8 [pages, layers, G,
         page bytes], contents known only to these operations) as the sequences' next positions, then each row
-        sees its sequence up to itself.  Returns [R, H, D].
+        sees its sequence up to itself.  With `kv` "int8", rows of keys (rotated) and values are quantised as rows of
+        activations are.  Returns [R, H, D].
         """
         ...

@@ -15,6 +15,7 @@ from seatrial.vision.ops.protocol import (
     Activation,
     Array,
     AttentionPrecision,
+    KvPrecision,
     Linear,
     PackedParts,
     PageTables,
@@ -67,6 +68,13 @@ def _whole_product(x: Array, weight: Array, scale: Array) -> Array:
         total += (values[:, part].astype(np.float32) @ weight[:, part].T).astype(np.int32)
     result: Array = total.astype(np.float32) * row_scale[:, None] * scale
     return result
+
+
+def _kept_as_int8(x: Array) -> Array:
+    """Quantise rows of `x` [R, G, D] and widen them again."""
+    values, scale = quantise_rows(x.reshape(-1, x.shape[-1]))
+    widened: Array = values * scale[:, None]
+    return widened.reshape(x.shape)
 
 
 class ReferenceOps:
@@ -164,7 +172,7 @@ class ReferenceOps:
         out_BGRSD = weights @ v_BG1TD
         return np.ascontiguousarray(out_BGRSD.transpose(0, 3, 1, 2, 4)).reshape(B, S, H, D)
 
-    def page_bytes(self, head_dim: int, precision: AttentionPrecision) -> int:
+    def page_bytes(self, head_dim: int, precision: AttentionPrecision, kv: KvPrecision = "same") -> int:
         """Keys [page, D], then values, in float32 whatever the precision."""
         return 2 * PAGE_POSITIONS * head_dim * 4
 
@@ -179,9 +187,12 @@ class ReferenceOps:
         layer: int,
         where: PageTables,
         precision: AttentionPrecision,
+        kv: KvPrecision = "same",
     ) -> Array:
         """Write, gather, attend: one sequence after another."""
         q, k = self.rope(q, cos, sin), self.rope(k, cos, sin)
+        if kv == "int8":
+            k, v = _kept_as_int8(k), _kept_as_int8(v)
         groups, head_dim = k.shape[1:]
         pages = pool[:, layer].view(np.float32).reshape(len(pool), groups, 2, PAGE_POSITIONS, head_dim)
         out = np.empty_like(q)
