@@ -157,6 +157,50 @@ Result rope(int level, const In<float, 3>& x, const In<float, 2>& cos, const In<
   return y;
 }
 
+// Memory for what lies between the steps of one call.
+class Between {
+ public:
+  Between(i64 rows, i64 columns) : data_(static_cast<float*>(take_result(static_cast<std::size_t>(rows * columns) * 4))) {}
+  ~Between() { give_result(data_); }
+  Between(const Between&) = delete;
+  Between& operator=(const Between&) = delete;
+  float* data() const { return data_; }
+
+ private:
+  float* data_;
+};
+
+Result normed_linear(const In<float, 2>& x, const In<float, 1>& weight, float eps, const PackedLinear& packed) {
+  require(weight.shape(0) == x.shape(1), "weight must have x's columns");
+  require(extent(x.shape(1)) == packed.k, "x must have as many columns as the weight");
+  const i64 rows = extent(x.shape(0));
+  Result y = result({x.shape(0), static_cast<std::size_t>(packed.n)});
+  nb::gil_scoped_release release;
+  const Between normed(rows, packed.k);
+  run_rms_norm(packed.level, rows_of(x), weight.data(), eps, normed.data());
+  run_linear(packed, normed.data(), packed.k, rows, false, nullptr, y.data());
+  return y;
+}
+
+Result gated_mlp(const In<float, 2>& x, const In<float, 1>& weight, float eps, const PackedLinear& gate_up,
+                 const PackedLinear& down) {
+  const i64 rows = extent(x.shape(0));
+  require(weight.shape(0) == x.shape(1), "weight must have x's columns");
+  require(extent(x.shape(1)) == gate_up.k && down.n == gate_up.k, "x must have as many columns as the weights");
+  require(gate_up.n == 2 * down.k, "gate_up must have twice the rows that down has columns");
+  require(x.stride(0) == gate_up.k, "rows of x must follow one another");
+  Result y = result({x.shape(0), x.shape(1)});
+  nb::gil_scoped_release release;
+  const Between normed(rows, gate_up.k);
+  run_rms_norm(gate_up.level, rows_of(x), weight.data(), eps, normed.data());
+  const Between both(rows, gate_up.n);
+  run_linear(gate_up, normed.data(), gate_up.k, rows, false, nullptr, both.data());
+  const Between gated(rows, down.k);
+  run_silu_mul(gate_up.level, {both.data(), rows, gate_up.n, gate_up.n}, gated.data());
+  run_linear(down, gated.data(), down.k, rows, false, x.data(), y.data());
+  return y;
+}
+
 Strided strided(const In<float, 4>& a) { return {a.data(), a.stride(0), a.stride(1), a.stride(2)}; }
 
 Result attention(int level, const In<float, 4>& q, const In<float, 4>& k, const In<float, 4>& v, bool causal,
@@ -267,6 +311,8 @@ NB_MODULE(_native, m) {
   m.def("pack_int4", &pack_grouped, nb::arg("level"), nb::arg("codes").noconvert(), nb::arg("scale").noconvert(),
         nb::arg("zero").noconvert(), nb::arg("bias").none());
   m.def("linear", &linear, nb::arg("x"), nb::arg("packed"), nb::arg("gelu"), nb::arg("residual").none());
+  m.def("normed_linear", &normed_linear, nb::arg("x"), nb::arg("weight"), nb::arg("eps"), nb::arg("packed"));
+  m.def("gated_mlp", &gated_mlp, nb::arg("x"), nb::arg("weight"), nb::arg("eps"), nb::arg("gate_up"), nb::arg("down"));
   m.def("layer_norm", &layer_norm, nb::arg("level"), nb::arg("x"), nb::arg("weight"), nb::arg("bias"), nb::arg("eps"));
   m.def("rms_norm", &rms_norm, nb::arg("level"), nb::arg("x"), nb::arg("weight"), nb::arg("eps"));
   m.def("silu_mul", &silu_mul, nb::arg("level"), nb::arg("gate_up"));

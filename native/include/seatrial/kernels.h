@@ -10,7 +10,7 @@ namespace seatrial {
 using i64 = std::int64_t;
 
 // Raised whenever bindings.cpp changes in a way that the Python side must know.
-inline constexpr int kAbi = 4;
+inline constexpr int kAbi = 5;
 
 // Of one architecture, each level contains the ones before it: a table for `amx` uses the avx512 kernels where AMX
 // does not apply.

@@ -120,11 +120,9 @@ def forward(
     angles = np.concatenate([_angles(decoder, cache.length, count) for cache, count in sequences])
     turn = np.cos(angles), np.sin(angles)
     for number, layer in enumerate(decoder.layers):
-        h_RC = ops.rms_norm(x_RC, layer.norm1, eps)
-        attended = _attend(decoder, number, ops.linear(h_RC, layer.qkv), turn, pool, where, ops)
-        x_RC = ops.linear(attended, layer.o, residual=x_RC)
-        gate_up = ops.linear(ops.rms_norm(x_RC, layer.norm2, eps), layer.gate_up)
-        x_RC = ops.linear(ops.silu_mul(gate_up), layer.down, residual=x_RC)
+        qkv = ops.normed_linear(x_RC, layer.norm1, eps, layer.qkv)
+        x_RC = ops.linear(_attend(decoder, number, qkv, turn, pool, where, ops), layer.o, residual=x_RC)
+        x_RC = ops.gated_mlp(x_RC, layer.norm2, eps, layer.gate_up, layer.down)
         if observe:
             observe(f"text.layers.{number}", x_RC)
     for cache, count in sequences:

@@ -257,6 +257,20 @@ def test_norms(ops: Ops) -> None:
                 assert_within(ops.layer_norm(x, weight, bias, 1e-6), norm, 5e-6 * (1 + np.abs(norm)), ("layer", m, c))
 
 
+def test_calls_that_do_several_things_do_just_these(ops: Ops) -> None:
+    """Bit for bit what the steps give one by one."""
+    for m in (1, 7, 33):
+        for c, inner in ((64, 96), (192, 512), (72, 40)):
+            x, norm = normal(m, c), normal(c, seed=1)
+            for precision in ("f32", "bf16", "int8", "int4"):
+                gate_up = ops.pack(normal(2 * inner, c, seed=2), None, precision)
+                down = ops.pack(normal(c, inner, seed=3), normal(c, seed=4), precision)
+                both = ops.linear(ops.rms_norm(x, norm, 1e-5), gate_up)
+                assert np.array_equal(ops.normed_linear(x, norm, 1e-5, gate_up), both)
+                wanted = ops.linear(ops.silu_mul(both), down, residual=x)
+                assert np.array_equal(ops.gated_mlp(x, norm, 1e-5, gate_up, down), wanted)
+
+
 def test_silu_mul(ops: Ops) -> None:
     for m in (1, 7, 97):
         for half in WIDTHS:

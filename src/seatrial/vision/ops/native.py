@@ -25,7 +25,7 @@ from seatrial.vision.ops.protocol import (
 )
 from seatrial.vision.ops.quantise import int4_group, quantise_int4, quantise_int8
 
-ABI = 4
+ABI = 5
 if ABI != _native.ABI:
     raise ImportError(f"seatrial.vision.ops._native has ABI {_native.ABI}, this code wants {ABI}: rebuild it")
 
@@ -120,13 +120,27 @@ class NativeOps:
         self, x: Array, packed: Linear, *, activation: Activation | None = None, residual: Array | None = None
     ) -> Array:
         """Multiply, then bias, activation, residual in one pass over the result."""
-        if not isinstance(packed, _native.Linear) or packed.level != self._level:
-            raise ValueError(f"this weight was not packed for native {self.instruction_set}")
+        own = self._own(packed)
         if activation not in (None, "gelu_tanh"):
             raise ValueError(f"activation must be gelu_tanh or None, not {activation!r}")
         if residual is not None:
             residual = _dense(residual, "residual", 2)
-        return _native.linear(_array(x, "x", 2), packed, activation is not None, residual)
+        return _native.linear(_array(x, "x", 2), own, activation is not None, residual)
+
+    def normed_linear(self, x: Array, weight: Array, eps: float, packed: Linear) -> Array:
+        """Both in one call."""
+        own = self._own(packed)
+        return _native.normed_linear(_array(x, "x", 2), _dense(weight, "weight", 1), eps, own)
+
+    def gated_mlp(self, x: Array, weight: Array, eps: float, gate_up: Linear, down: Linear) -> Array:
+        """All in one call."""
+        weight = _dense(weight, "weight", 1)
+        return _native.gated_mlp(_dense(x, "x", 2), weight, eps, self._own(gate_up), self._own(down))
+
+    def _own(self, packed: Linear) -> _native.Linear:
+        if not isinstance(packed, _native.Linear) or packed.level != self._level:
+            raise ValueError(f"this weight was not packed for native {self.instruction_set}")
+        return packed
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Array:
         """Two passes over a row in cache: mean, then variance around it."""

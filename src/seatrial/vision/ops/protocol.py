@@ -114,6 +114,14 @@ class Ops(Protocol):
         """Return `activation(x @ weight.T + bias) + residual`; `x` [M, in] -> [M, out]."""
         ...
 
+    def normed_linear(self, x: Array, weight: Array, eps: float, packed: Linear) -> Array:
+        """Return `linear(rms_norm(x, weight, eps), packed)`; `x` [M, in] -> [M, out]."""
+        ...
+
+    def gated_mlp(self, x: Array, weight: Array, eps: float, gate_up: Linear, down: Linear) -> Array:
+        """Return `x + linear(silu_mul(normed_linear(x, weight, eps, gate_up)), down)`; `x` [M, C] -> [M, C]."""
+        ...
+
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Array:
         """Normalise rows of `x` [M, C] to zero mean and unit (biased) variance, then scale and shift."""
         ...

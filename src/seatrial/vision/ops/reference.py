@@ -124,6 +124,14 @@ class ReferenceOps:
             y = gelu_tanh(y)
         return y if residual is None else y + residual
 
+    def normed_linear(self, x: Array, weight: Array, eps: float, packed: Linear) -> Array:
+        """One after the other."""
+        return self.linear(self.rms_norm(x, weight, eps), packed)
+
+    def gated_mlp(self, x: Array, weight: Array, eps: float, gate_up: Linear, down: Linear) -> Array:
+        """One after the other."""
+        return self.linear(self.silu_mul(self.normed_linear(x, weight, eps, gate_up)), down, residual=x)
+
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Array:
         """Two passes: mean, then variance around it."""
         centred = x - x.mean(axis=-1, keepdims=True)
