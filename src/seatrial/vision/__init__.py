@@ -12,7 +12,7 @@ try:
     from seatrial.vision.detail import parse_detail
     from seatrial.vision.engine import Engine, Reply
     from seatrial.vision.engine import open_engine as open
-    from seatrial.vision.features import CacheUse, FeatureCache
+    from seatrial.vision.features import FeatureCache
     from seatrial.vision.hub import find as find_model
     from seatrial.vision.hub import pull
     from seatrial.vision.inspection import ModelSummary, describe_operations, measure_speed, summarise
@@ -23,6 +23,7 @@ try:
     from seatrial.vision.prompt import Prompt
     from seatrial.vision.sampling import Decoding
     from seatrial.vision.sheet import contact_sheet
+    from seatrial.vision.shelf import CacheUse
 except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "vision") from problem
 

@@ -13,7 +13,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +21,11 @@ from numpy.typing import NDArray
 from seatrial import paths
 from seatrial.errors import StorageError
 from seatrial.vision.ops.protocol import Array
+from seatrial.vision.shelf import CacheUse, Shelf
 
 _DIGEST_BYTES = 32
 _SUFFIX = ".features"
 _PRUNE_TO = 0.8  # a full cache is emptied to this share, so that not every write has to prune
-
-
-@dataclass(frozen=True)
-class CacheUse:
-    """What the files of a cache take: how many, and bytes."""
-
-    folder: str
-    files: int
-    bytes: int
 
 
 class FeatureCache:
@@ -44,6 +35,7 @@ class FeatureCache:
         self.memory_limit = memory_limit
         self.disk_limit = disk_limit
         self.folder = folder or paths.cache() / "features"
+        self._shelf = Shelf(self.folder, _SUFFIX)
         self._memory: OrderedDict[str, Array] = OrderedDict()
         self._memory_bytes = 0
         self._lock = threading.Lock()
@@ -139,23 +131,10 @@ class FeatureCache:
 
     def use(self) -> CacheUse:
         """Return how many files there are and what they take."""
-        sizes = [file.stat().st_size for file in self._files()]
-        return CacheUse(str(self.folder), len(sizes), sum(sizes))
+        return self._shelf.use()
 
     def prune(self, keep_bytes: int = 0) -> CacheUse:
         """Remove the least recently used files until at most `keep_bytes` are left; return what was removed."""
-        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._files())
-        left = sum(size for _, size, _ in files)
-        removed = freed = 0
-        for _, size, file in files:
-            if left - freed <= keep_bytes:
-                break
-            file.unlink(missing_ok=True)
-            removed, freed = removed + 1, freed + size
-        self._disk_bytes = left - freed
-        for shelf in self.folder.glob("*"):
-            paths.remove_abandoned(shelf, _SUFFIX)
-        return CacheUse(str(self.folder), removed, freed)
-
-    def _files(self) -> list[Path]:
-        return list(self.folder.glob(f"*/*{_SUFFIX}"))
+        removed = self._shelf.prune(keep_bytes)
+        self._disk_bytes = None  # counted again at the next write
+        return removed

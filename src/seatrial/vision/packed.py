@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from seatrial import paths
 from seatrial.errors import StorageError
-from seatrial.vision.features import CacheUse
 from seatrial.vision.ops.protocol import Linear, Ops, PackedParts, Precision
+from seatrial.vision.shelf import CacheUse, Shelf
 
 _FORMAT = 1
 _MAGIC = b"SEATPACK"
@@ -148,6 +148,7 @@ class PackedCache:
         self.least_bytes = least_bytes
         self.folder = folder or paths.cache() / "packed"
         self.note = note
+        self._shelf = Shelf(self.folder, _SUFFIX)
 
     def open(
         self, name: str, identity: str, size: int, ops: Ops, build: Callable[[LinearSource], dict[str, str]]
@@ -195,24 +196,8 @@ class PackedCache:
 
     def use(self) -> CacheUse:
         """Return how many models there are and what they take."""
-        sizes = [file.stat().st_size for file in self._files()]
-        return CacheUse(str(self.folder), len(sizes), sum(sizes))
+        return self._shelf.use()
 
     def prune(self, keep_bytes: int = 0) -> CacheUse:
-        """Remove the least recently used models until at most `keep_bytes` are left; return what was removed.
-
-        A process that has one of them open keeps it.
-        """
-        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._files())
-        left = sum(size for _, size, _ in files)
-        removed = freed = 0
-        for _, size, file in files:
-            if left - freed <= keep_bytes:
-                break
-            file.unlink(missing_ok=True)
-            removed, freed = removed + 1, freed + size
-        paths.remove_abandoned(self.folder, _SUFFIX)
-        return CacheUse(str(self.folder), removed, freed)
-
-    def _files(self) -> list[Path]:
-        return list(self.folder.glob(f"*{_SUFFIX}"))
+        """Remove the least recently used models until at most `keep_bytes` are left; return what was removed."""
+        return self._shelf.prune(keep_bytes)
