@@ -5,9 +5,9 @@
 namespace seatrial {
 namespace {
 
-// Rows from which int4 is turned into bf16 panels first, without and with a matrix unit (which takes 16 at a time).
+// Rows from which int4 is turned into bf16 panels first, without and with a kernel that takes bfloat16.
 constexpr i64 kExpandFrom = 9;
-constexpr i64 kExpandForTilesFrom = 17;
+constexpr i64 kExpandBitsFrom = 17;
 // Bytes of those panels at a time: for a few rows they should stay in L2; for many, which each range rounds
 // anew, in the last level.
 constexpr i64 kFewExpandedBytes = i64{1} << 20;
@@ -89,7 +89,7 @@ void run_int4(const PackedLinear& packed, const KernelTable& table, LinearCall& 
   call.w_int4 = static_cast<const std::uint32_t*>(packed.weights.data());
   call.w_groups = static_cast<const std::uint16_t*>(packed.scales.data());
   call.group = packed.group;
-  if (call.m < (table.linear.bf16_tiles != nullptr ? kExpandForTilesFrom : kExpandFrom))
+  if (call.m < (table.quantised.int4_bits != nullptr ? kExpandBitsFrom : kExpandFrom))
     few_rows(packed, table, call);
   else
     many_rows(packed, table, call);

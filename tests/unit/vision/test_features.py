@@ -80,7 +80,7 @@ def test_disk_limit_is_kept(tower: Tower, tmp_path: Path) -> None:
     for number in range(10):
         tiles = np.full((1, 2, 2, 3), number, np.uint8)
         features.encode(tiles, "weights", tower)
-        os.utime(next(iter(features._files())), (time.time(), time.time()))
+        os.utime(next(iter(features._shelf.files())), (time.time(), time.time()))
         assert features.use().bytes <= 250
     assert features.use().files >= 1
 
@@ -88,18 +88,18 @@ def test_disk_limit_is_kept(tower: Tower, tmp_path: Path) -> None:
 def test_prune_keeps_the_newest(tower: Tower, tmp_path: Path) -> None:
     features = cache(tmp_path, memory=0)
     features.encode(TILES, "weights", tower)
-    for age, file in enumerate(sorted(features._files())):
+    for age, file in enumerate(sorted(features._shelf.files())):
         os.utime(file, (1000 - age, 1000 - age))
-    newest = min(features._files())
+    newest = min(features._shelf.files())
     removed = features.prune(keep_bytes=newest.stat().st_size)
     assert removed.files == 3
-    assert features._files() == [newest]
+    assert features._shelf.files() == [newest]
 
 
 def test_prune_removes_what_a_killed_writer_left(tower: Tower, tmp_path: Path) -> None:
     features = cache(tmp_path, memory=0)
     features.encode(TILES, "weights", tower)
-    finished = min(features._files())
+    finished = min(features._shelf.files())
     abandoned = finished.with_name(f".{finished.name}.abc123")
     under_way = finished.with_name(f".{finished.name}.def456")
     for file in (abandoned, under_way):
