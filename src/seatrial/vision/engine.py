@@ -101,16 +101,19 @@ class Engine:
         `kv` "int8" keeps keys and values in half of bfloat16's memory.
         """
         plan = _fit(processor, precision, memory, positions, kv)
-        if memory is not None:
-            features, prefixes = FeatureCache(memory_limit=plan.features, disk_limit=0), PrefixCache(1 << 29)
         features = features or FeatureCache(memory_limit=1 << 28, disk_limit=0)
-        prefixes = prefixes or PrefixCache(memory_limit=1 << 29)
-        packed = packed or PackedCache()
-        return cls(
-            load_model(
-                processor, precision, features=features, prefixes=prefixes, packed=packed, plan=plan if memory else None
-            )
+        if memory is not None:
+            features.memory_limit = min(features.memory_limit, plan.features)
+        model = load_model(
+            processor,
+            precision,
+            features=features,
+            prefixes=prefixes or PrefixCache(memory_limit=1 << 29),
+            packed=packed or PackedCache(),
+            plan=None if memory is None else plan,
+            kv=kv,
         )
+        return cls(model)
 
     def ask(
         self,
@@ -234,17 +237,18 @@ def open_engine(
     prefixes: PrefixCache | None = None,
     packed: PackedCache | None = None,
     memory: int | str | None = None,
+    kv: KvPrecision = "same",
     mmproj: str | Path | None = None,
 ) -> Engine:
     """Load a model: `pico` (bundled), a folder, a GGUF file, or a hub id that was pulled.
 
-    The caches and `memory` (bytes, or text as "700MB") are as in `Engine.load`; `mmproj` names the picture tower's
+    The caches, `kv` and `memory` (bytes, or text as "700MB") are as in `Engine.load`; `mmproj` names the picture tower's
     file of a GGUF model when it does not lie beside the text file.  Raises ModelError and its children when it is
     missing or damaged.
     """
     processor = Processor(hub.find(name), reading, mmproj=Path(mmproj) if mmproj else None)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory
-    return Engine.load(processor, precision, features, prefixes, packed, limit)
+    return Engine.load(processor, precision, features, prefixes, packed, limit, kv=kv)
 
 
 def _fit(processor: Processor, precision: str, memory: int | None, positions: int, kv: KvPrecision) -> MemoryPlan:

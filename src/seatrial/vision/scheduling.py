@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seatrial.errors import BusyError, ComputeError
+from seatrial.errors import BusyError, CapacityError, ComputeError
 from seatrial.vision import decoder as text_tower
 from seatrial.vision.answers import AnswerState
 from seatrial.vision.checkpoint import Model
@@ -268,4 +268,9 @@ def _guess(state: AnswerState) -> list[int]:
     room = state.limit - len(state.tokens) - 1
     if state.draft is None or room < 1:
         return []
-    return state.draft.propose(state.prompt.ids + state.tokens)[:room]
+    try:
+        return state.draft.propose(state.prompt.ids + state.tokens)[:room]
+    except CapacityError:  # the draft model has no room; a guess is never a reason to fail
+        state.draft.close()
+        state.draft = None
+        return []

@@ -7,7 +7,8 @@ import pytest
 from seatrial.errors import CapacityError, SettingError
 from seatrial.vision import memory
 from seatrial.vision.checkpoint import Model
-from seatrial.vision.engine import open_engine
+from seatrial.vision.engine import Engine, open_engine
+from seatrial.vision.features import FeatureCache
 from seatrial.vision.inspection import count_parameters
 from seatrial.vision.memory import MemoryPlan, available_memory, parse_bytes, plan_memory
 
@@ -78,3 +79,13 @@ def test_what_the_machine_has_left_is_asked_before_loading(
     monkeypatch.setattr("seatrial.vision.engine.available_memory", lambda: 50_000_000)
     with pytest.raises(CapacityError, match="50 MB may be used"):
         open_engine(checkpoints["like-256m"])
+
+
+def test_what_was_asked_for_reaches_the_model(small: Model) -> None:
+    """Keys and values in eight bits, with and without a limit; a feature cache that is off stays off."""
+    off = FeatureCache(memory_limit=0, disk_limit=0)
+    for limit in (None, 10**9):
+        model = Engine.load(small.processor, "bf16", off, memory=limit, kv="int8").model
+        assert model.pool.kv == "int8"
+        assert model.features.is_off
+    assert Engine.load(small.processor, "bf16").model.pool.kv == "same"

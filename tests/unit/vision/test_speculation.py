@@ -9,6 +9,7 @@ from seatrial.errors import SettingError
 from seatrial.vision.checkpoint import Model, load_model
 from seatrial.vision.drafting import ModelDraft
 from seatrial.vision.engine import Engine
+from seatrial.vision.kv import PagePool
 from seatrial.vision.sampling import Decoding
 from seatrial.vision.speculation import PromptLookup
 from tests.golden.cases import picture
@@ -94,3 +95,12 @@ def test_another_vocabulary_is_refused(models: tuple[Model, Model], monkeypatch:
     monkeypatch.setattr(small.processor, "config", replace(config, text=replace(config.text, vocab_size=123)))
     with pytest.raises(SettingError, match="has another vocabulary"):
         Engine(large, draft=Engine(small))
+
+
+def test_a_draft_without_room_is_left_out(models: tuple[Model, Model]) -> None:
+    large, small = models
+    tiny = replace(small, pool=PagePool(small.decoder.config, small.ops, "f32", 64))
+    decoding = Decoding(max_new_tokens=10)
+    reply = Engine(large, draft=Engine(tiny)).ask(picture(50, 40), "What?", decoding=decoding)
+    assert reply.tokens == Engine(large).ask(picture(50, 40), "What?", decoding=decoding).tokens
+    assert tiny.pool.free == tiny.pool.pages
