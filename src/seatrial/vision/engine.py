@@ -242,9 +242,9 @@ def open_engine(
 ) -> Engine:
     """Load a model: `pico` (bundled), a folder, a GGUF file, or a hub id that was pulled.
 
-    The caches, `kv` and `memory` (bytes, or text as "700MB") are as in `Engine.load`; `mmproj` names the picture tower's
-    file of a GGUF model when it does not lie beside the text file.  Raises ModelError and its children when it is
-    missing or damaged.
+    The caches, `kv` and `memory` (bytes, or text as "700MB") are as in `Engine.load`; `mmproj` names the picture
+    tower's file of a GGUF model when it does not lie beside the text file.  Raises ModelError and its children when it
+    is missing or damaged.
     """
     processor = Processor(hub.find(name), reading, mmproj=Path(mmproj) if mmproj else None)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory
