@@ -111,3 +111,69 @@ class CapacityError(SeatrialError):
 
 class BusyError(CapacityError):
     """Too many requests are waiting."""
+
+
+class AgentError(SeatrialError):
+    """Something is wrong with an agent."""
+
+
+class UnknownAgentError(AgentError):
+    """There is no such agent."""
+
+
+class ProjectError(AgentError):
+    """This folder cannot be used as a project of agents."""
+
+
+class PolicyError(AgentError):
+    """A policy asks for something that is not allowed."""
+
+    exit_code = 2
+
+
+class HarnessError(AgentError):
+    """A harness definition or its program cannot be used."""
+
+
+class TemplateError(AgentError):
+    """A template cannot be used."""
+
+
+class SandboxError(AgentError):
+    """The sandbox could not be set up."""
+
+
+class GatewayError(AgentError):
+    """The gateway cannot do this."""
+
+
+class SecretKeyError(GatewayError):
+    """A key is missing or malformed."""
+
+
+class RecordingError(GatewayError):
+    """A recording is damaged, or does not hold this request."""
+
+
+class MessageError(AgentError):
+    """A message cannot be taken."""
+
+
+class GitError(AgentError):
+    """A git repository cannot be used."""
+
+
+class RelayError(GitError):
+    """What an agent handed over is not accepted."""
+
+
+class UnmergedWorkError(GitError):
+    """The agent has work that is not merged."""
+
+    exit_code = 3
+
+
+class MergeConflictError(GitError):
+    """The agent's work conflicts with what is there."""
+
+    exit_code = 3

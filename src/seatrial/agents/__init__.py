@@ -1,0 +1,1 @@
+"""Agents: a hypervisor for coding agents."""
