@@ -27,7 +27,7 @@ class Progress:
     """What is known of an exchange so far; `close` makes it an Exchange and records it.
 
     `sent` says whether the request may have reached the model: from then on it costs tokens, even when the agent
-    leaves before the answer begins.
+    leaves (`left`) before the answer begins.
     """
 
     def __init__(self, call: Call, prices: Prices, redactor: Redactor, recorder: Recorder | None) -> None:
@@ -35,6 +35,7 @@ class Progress:
         self.call = call
         self.started = now()
         self.sent = False
+        self.left = False
         self.status = 0
         self.whole = False
         self.error = ""
@@ -145,7 +146,7 @@ class Progress:
             return Usage()
         if self.replayed is not None:
             return replace(self.replayed, usd=0.0)
-        if not self.sent or self.status >= 400 or (self.status == 0 and self.error):
+        if not self.sent or self.status >= 400 or (self.status == 0 and not self.left):
             return Usage(requests=1)
         hour = 0
         if self._reader is None:

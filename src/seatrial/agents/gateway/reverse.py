@@ -122,6 +122,7 @@ class ModelProxy:
         except UpstreamFault as fault:
             await self._fault(connection, progress, fault)
         except (ConnectionError, asyncio.CancelledError):
+            progress.left = True
             progress.error = progress.error or "The agent left before the end of the answer."
             raise
         finally:

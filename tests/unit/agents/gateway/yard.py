@@ -69,10 +69,14 @@ def gateway(policy: GatewayPolicy, ledger: MemoryLedger | None = None, **options
     """A gateway in a thread of its own, listening on the loopback."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
-    listener = socket.create_server(("127.0.0.1", 0))
     events: list[tuple[str, dict[str, Any]]] = []
     ledger = ledger or MemoryLedger()
-    made = Gateway(policy, ledger, lambda kind, facts: events.append((kind, facts)), **options)
+    try:
+        made = Gateway(policy, ledger, lambda kind, facts: events.append((kind, facts)), **options)
+    except BaseException:
+        loop.close()
+        raise
+    listener = socket.create_server(("127.0.0.1", 0))
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(made.serve(listener), loop).result(10)
