@@ -51,6 +51,7 @@ _ALWAYS = {
     "fetch.recurseSubmodules": "false",
     "uploadpack.packObjectsHook": "",
     "advice.detachedHead": "false",
+    "advice.graftFileDeprecated": "false",
     "log.showSignature": "false",
 }
 

@@ -82,14 +82,17 @@ def _entry(data: mmap.mmap, at: int, end: int, hash_bytes: int, limits: Limits) 
         at += 1
         size |= (byte & 0x7F) << shift
         shift += 7
+        _short(shift)
     if kind not in (_COMMIT, _TREE, _BLOB, _TAG, _OFFSET_DELTA, _REF_DELTA):
         raise RelayError(f"The agent's pack holds an object of an unknown kind ({kind}).")
     _allow(size, limits)
     if kind == _REF_DELTA:
         at += hash_bytes
     elif kind == _OFFSET_DELTA:
+        start = at
         while _byte(data, at, end) & 0x80:
             at += 1
+            _short(7 * (at - start))
         at += 1
     at, head = _inflate(data, at, end, size)
     if kind in (_OFFSET_DELTA, _REF_DELTA):
@@ -108,6 +111,7 @@ def _inflate(data: mmap.mmap, at: int, end: int, size: int) -> tuple[int, bytes]
             if not pending:
                 pending = data[at : min(at + step, end)]
                 at += len(pending)
+                step = min(2 * step, _STEP)
                 if not pending:
                     raise RelayError("The agent's pack is torn: its last object ends too early.")
             out = stream.decompress(pending, _STEP)
@@ -131,8 +135,14 @@ def _length(head: bytes, at: int) -> tuple[int, int]:
         byte = head[at]
         value |= (byte & 0x7F) << shift
         shift, at = shift + 7, at + 1
+        _short(shift)
         if not byte & 0x80:
             return value, at
+
+
+def _short(bits: int) -> None:
+    if bits > 70:  # nobody's number; reading on would take time that grows with the square of the pack
+        raise RelayError("The agent's pack is damaged: a number in it does not end.")
 
 
 def _byte(data: mmap.mmap, at: int, end: int) -> int:
