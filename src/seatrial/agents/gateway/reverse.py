@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +25,12 @@ from seatrial.agents.gateway.usage import BYTES_PER_TOKEN
 from seatrial.errors import RecordingError
 
 _NOT_SENT = CREDENTIAL_HEADERS | {"host", "content-length", "accept-encoding", "expect", "cookie", "forwarded"}
-_NOT_RETURNED = frozenset({"set-cookie", "location", "alt-svc", "content-encoding", "www-authenticate"})
+# Without its length an answer ends where the gateway says so, which it does once the exchange is durable.
+_NOT_RETURNED = frozenset(
+    {"set-cookie", "location", "alt-svc", "content-encoding", "content-length", "www-authenticate"}
+)
+_JSON = ("content-type", "application/json")
+_EVENT_END = re.compile(rb"(?<=\n\n)|(?<=\n\r\n)")
 _STOP = [("x-should-retry", "false")]
 
 
@@ -167,9 +173,9 @@ class ModelProxy:
             raise UpstreamFault(str(problem)) from problem
         if 300 <= status < 400 and status != 304:
             raise UpstreamFault(f"{link.origin.host} answered with a redirect ({status}), which is not followed.")
-        dropped = _NOT_RETURNED | ({"content-length"} if decoder.active else set())
-        clean = [(key, self._redactor.text(value)) for key, value in headers if key not in dropped]
-        echoed = clean != [(key, value) for key, value in headers if key not in dropped]
+        headers = [(key, value) for key, value in headers if key not in _NOT_RETURNED]
+        clean = [(key, self._redactor.text(value)) for key, value in headers]
+        echoed = clean != headers
         progress.answer(status, clean)
         await connection.start(status, clean)
         stream = self._redactor.stream()
@@ -207,21 +213,11 @@ class ModelProxy:
         except RecordingError as problem:
             self._emit("replay_missing", {"provider": call.provider.name, "reason": problem.message})
             status, body = refusal(call.provider.dialect, "replay", f"Seatrial: {problem.message}")
-            headers = [("content-type", "application/json"), ("content-length", str(len(body))), *_STOP]
-            progress.answer(status, headers)
             progress.error = problem.message
-            await connection.start(status, headers)
-            await self._pass(connection, progress, body)
-            progress.whole = True
-            return
+            return await self._give(connection, progress, status, [_JSON, *_STOP], body)
         self._emit("replayed", {"id": entry.id, "how": how})
         progress.replayed = entry.usage
-        progress.answer(entry.status, list(entry.headers))
-        await connection.start(entry.status, list(entry.headers))
-        events = entry.streamed and entry.status < 400
-        for piece in body.split(b"\n\n") if events else [body]:
-            ending = b"\n\n" if events else b""
-            await self._pass(connection, progress, piece + ending)
+        await self._give(connection, progress, entry.status, list(entry.headers), body)
         progress.whole = entry.complete
 
     async def _fault(self, connection: ServerConnection, progress: Progress, fault: UpstreamFault) -> None:
@@ -232,10 +228,16 @@ class ModelProxy:
             return  # half an answer: the connection is cut, so that nobody takes it for a whole one
         reason = "timeout" if fault.late else "upstream"
         status, body = refusal(progress.call.provider.dialect, reason, f"Seatrial: {message}")
-        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        await self._give(connection, progress, status, [_JSON], body)
+
+    async def _give(
+        self, connection: ServerConnection, progress: Progress, status: int, headers: Headers, body: bytes
+    ) -> None:
+        """Send an answer that is at hand; events one by one, as a model would."""
         progress.answer(status, headers)
         await connection.start(status, headers)
-        await self._pass(connection, progress, body)
+        for piece in _EVENT_END.split(body):
+            await self._pass(connection, progress, piece)
         progress.whole = True
 
     def _headers(self, request: Request, call: Call, origin: Origin) -> Headers:
