@@ -28,7 +28,10 @@ from seatrial.errors import GitError
 LEAST_GIT = (2, 38)
 SECONDS = 600.0
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-_USER_VARIABLES = ("HOME", "PATH", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK", "GNUPGHOME", "GPG_TTY", "XDG_RUNTIME_DIR")
+_USER_VARIABLES = (
+    *("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "GNUPGHOME", "GPG_TTY", "EMAIL"),
+    *("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+)
 
 _ALWAYS = {
     "core.hooksPath": "/dev/null",

@@ -9,7 +9,6 @@ from typing import BinaryIO, Protocol
 
 from seatrial.errors import AgentError
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
@@ -55,16 +54,15 @@ class Completed:
 def printable(text: bytes | str, *, limit: int = 0, lines: bool = False) -> str:
     """Return text of an agent as something a terminal can be given.
 
-    Control characters, direction overrides and bytes that are not UTF-8 come out as backslash escapes; line feeds and
-    tabs stay where `lines`.  `limit` cuts after so many characters.  Does not protect from look-alike letters.
+    Control and invisible characters, direction overrides and bytes that are not UTF-8 come out as backslash escapes;
+    line feeds and tabs stay where `lines`.  `limit` cuts after so many characters.  Does not protect from letters that
+    look alike.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    text = re.sub(r"[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
-    text = _CONTROL.sub(_escape, text)
-    if not lines:
-        text = text.replace("\n", "\\n").replace("\t", "\\t")
-    return text if not limit or len(text) <= limit else text[:limit] + "…"
+    kept = " \n\t" if lines else " "
+    shown = text if text.isprintable() else "".join(c if c.isprintable() or c in kept else _escape(c) for c in text)
+    return shown if not limit or len(shown) <= limit else shown[:limit] + "…"
 
 
 def check_name(name: str) -> str:
@@ -77,6 +75,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
+        code -= 0xDC00
+    short = {0x0A: "\\n", 0x09: "\\t"}.get(code)
+    return short or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

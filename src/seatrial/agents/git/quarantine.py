@@ -36,14 +36,17 @@ class Quarantine:
         """The pack as it came in."""
         return self.folder / "incoming"
 
+    @staticmethod
+    def sweep(relay: Path, name: str) -> None:
+        """Remove what killed processes left of one agent's hand-overs; call under the agent's lock."""
+        for left in (relay / "seatrial" / "quarantine").glob(f"{name}@*"):  # names of agents have no '@'
+            shutil.rmtree(left, ignore_errors=True)
+
     @classmethod
     @contextmanager
     def open(cls, relay: Path, name: str, object_format: str, limits: Limits) -> Iterator[Quarantine]:
-        """Make a quarantine for one agent, removing those that killed processes left; call under the agent's lock."""
+        """Make a quarantine for one agent's hand-over; gone at the end, whatever happens."""
         shelf = relay / "seatrial" / "quarantine"
-        shelf.mkdir(parents=True, exist_ok=True)
-        for left in shelf.glob(f"{name}@*"):  # names of agents have no '@'
-            shutil.rmtree(left, ignore_errors=True)
         folder = shelf / f"{name}@{secrets.token_hex(4)}"
         (folder / "pack").mkdir(parents=True)
         try:

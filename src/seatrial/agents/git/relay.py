@@ -142,6 +142,7 @@ def collect(relay: Relay, name: str, inside: Inside, inside_to: InsideTo, limits
     """
     limits = limits or Limits()
     with _locked(relay, name):
+        Quarantine.sweep(relay.path, name)
         before = agent_refs(relay, name)
         after, partly = _say(relay, name, before, inside, limits)
         missing = _missing(relay, after.tips)

@@ -95,12 +95,10 @@ def create_workspace(
         check_out(git_dir, files, commit, host_objects(found))
     (git_dir / "objects" / "info" / "alternates").write_text(objects_inside + "\n")
     extra = _kept(found, checkout.tree if checkout else files, str(Path(objects_inside).parent), notes)
+    uncommitted = _uncommitted(found, checkout, notes)
     if owner is not None:
         give(making, owner)
     making.rename(target)
-    uncommitted = None if checkout else found.uncommitted()
-    if uncommitted:
-        notes.append(f"{uncommitted} uncommitted files of {found.root} are not in it.")
     behind = checkout is not None and checkout.commit != commit
     return Workspace(
         branch=branch,
@@ -141,6 +139,15 @@ def _start(source: Source, branch: str, base: str | None, notes: list[str]) -> s
     if source.branch() is None and source.at.worktree is not None:
         notes.append(f"HEAD is detached: starts from {head[:12]}.")
     return head
+
+
+def _uncommitted(source: Source, checkout: BaseCheckout | None, notes: list[str]) -> int | None:
+    if checkout is not None:
+        return None
+    found = source.uncommitted()
+    if found:
+        notes.append(f"{found} uncommitted files of {source.root} are not in it.")
+    return found
 
 
 def _cached(source: Source, commit: str, cache: Path | None, owner: int | None) -> BaseCheckout | None:
