@@ -35,6 +35,7 @@ class Price:
         read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if self.long is not None and read > self.over:
             return self.long.of(usage, hour)
+        hour = min(hour, usage.cache_write_tokens)
         total = (
             usage.input_tokens * self.input
             + usage.output_tokens * self.output

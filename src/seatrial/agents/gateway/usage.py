@@ -133,6 +133,10 @@ class AnswerReader:
             self.error = str(error.get("message", error) if isinstance(error, dict) else error)[:500]
             self.stop = "error"
 
+    def _named(self, model: Any) -> None:
+        if isinstance(model, str) and model:
+            self.model = model
+
     def _tool(self, name: Any) -> None:
         if isinstance(name, str) and name:
             self.tools.append(name)
@@ -145,7 +149,7 @@ class AnswerReader:
         self._failed(value.get("error"))
         message = value.get("message") if value.get("type") == "message_start" else value
         message = message if isinstance(message, dict) else value
-        self.model = message.get("model") or self.model
+        self._named(message.get("model"))
         blocks = [value["content_block"]] if "content_block" in value else message.get("content") or []
         for block in blocks if isinstance(blocks, list) else []:
             if block.get("type") == "tool_use":
@@ -154,11 +158,11 @@ class AnswerReader:
         usage = message.get("usage") or value.get("usage")
         if isinstance(usage, dict):
             self.reported = True
-            self.input = usage.get("input_tokens") or self.input
-            self.output = usage.get("output_tokens") or self.output
-            self.cache_read = usage.get("cache_read_input_tokens") or self.cache_read
-            self.cache_write = usage.get("cache_creation_input_tokens") or self.cache_write
-            hour = (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens")
+            self.input = _count(usage, "input_tokens") or self.input
+            self.output = _count(usage, "output_tokens") or self.output
+            self.cache_read = _count(usage, "cache_read_input_tokens") or self.cache_read
+            self.cache_write = _count(usage, "cache_creation_input_tokens") or self.cache_write
+            hour = _count(usage.get("cache_creation"), "ephemeral_1h_input_tokens")
             self.cache_write_hour = hour or self.cache_write_hour
 
     def _openai(self, value: dict[str, Any]) -> None:
@@ -181,7 +185,7 @@ class AnswerReader:
             self._tool("local_shell")
 
     def _responses(self, response: dict[str, Any], tools: bool) -> None:
-        self.model = response.get("model") or self.model
+        self._named(response.get("model"))
         self._failed(response.get("error"))
         for item in response.get("output") or [] if tools else []:
             self._called(item)
@@ -192,7 +196,7 @@ class AnswerReader:
 
     def _chat(self, value: dict[str, Any]) -> None:
         self._failed(value.get("error"))
-        self.model = value.get("model") or self.model
+        self._named(value.get("model"))
         for choice in value.get("choices") or []:
             for call in (choice.get("delta") or choice.get("message") or {}).get("tool_calls") or []:
                 self._tool((call.get("function") or {}).get("name"))
@@ -202,14 +206,13 @@ class AnswerReader:
     def _openai_usage(self, usage: Any, read: str, written: str) -> None:
         if isinstance(usage, dict):
             self.reported = True
-            details = usage.get(f"{read}_details") or {}
-            self.cache_read = details.get("cached_tokens") or 0
-            self.input = max((usage.get(read) or 0) - self.cache_read, 0)
-            self.output = usage.get(written) or 0
+            self.cache_read = _count(usage.get(f"{read}_details"), "cached_tokens")
+            self.input = max(_count(usage, read) - self.cache_read, 0)
+            self.output = _count(usage, written)
 
     def _gemini(self, value: dict[str, Any]) -> None:
         self._failed(value.get("error"))
-        self.model = value.get("modelVersion") or self.model
+        self._named(value.get("modelVersion"))
         for candidate in value.get("candidates") or []:
             for part in (candidate.get("content") or {}).get("parts") or []:
                 if "functionCall" in part:
@@ -220,8 +223,13 @@ class AnswerReader:
         usage = value.get("usageMetadata")
         if isinstance(usage, dict):
             self.reported = True
-            self.cache_read = usage.get("cachedContentTokenCount") or 0
-            prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
+            self.cache_read = _count(usage, "cachedContentTokenCount")
+            prompt = _count(usage, "promptTokenCount") + _count(usage, "toolUsePromptTokenCount")
             self.input = max(prompt - self.cache_read, 0)
             # Thoughts are billed as output, but reported beside it.
-            self.output = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
+            self.output = _count(usage, "candidatesTokenCount") + _count(usage, "thoughtsTokenCount")
+
+
+def _count(usage: Any, name: str) -> int:
+    number = usage.get(name) if isinstance(usage, dict) else None
+    return max(number, 0) if isinstance(number, int) and not isinstance(number, bool) else 0
