@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from seatrial.agents.git.command import Repository, host_git, user_git
+from seatrial.agents.git.command import Repository, alternate, host_git, user_git
 from seatrial.agents.git.source import Source
 from seatrial.errors import GitError
 
@@ -109,14 +109,14 @@ def new_git_folder(folder: Path, object_format: str, *, extra: str = "") -> None
     (folder / "HEAD").write_text("ref: refs/heads/main\n")
 
 
-def check_out(git_dir: Path, tree: Path, commit: str, objects: str) -> None:
-    """Fill `tree` and the index of a fresh `git_dir` with a commit whose objects are in `objects` (paths joined by :).
+def check_out(git_dir: Path, tree: Path, commit: str, objects: Path) -> None:
+    """Fill `tree` and the index of a fresh `git_dir` with a commit whose objects are in the folder `objects`.
 
     Only for folders no agent has been in.  No filter runs, for the configuration names none: files under LFS come out
     as pointers.  GitError if git fails.
     """
     place = Repository(git_dir, tree)
-    host_git(place, "read-tree", "-m", "-u", commit, variables={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects})
+    host_git(place, "read-tree", "-m", "-u", commit, variables=alternate(objects))
 
 
 def give(folder: Path, owner: int) -> None:
@@ -125,12 +125,6 @@ def give(folder: Path, owner: int) -> None:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(f"{parent}/{name}", owner, owner, follow_symlinks=False)
-
-
-def host_objects(source: Source) -> str:
-    """Return the object folders of a source as GIT_ALTERNATE_OBJECT_DIRECTORIES wants them."""
-    path = str(source.objects)
-    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"' if set(path) & set(':"') else path
 
 
 @contextmanager
@@ -162,7 +156,7 @@ def _make(source: Source, commit: str, cache: Path, owner: int | None) -> BaseCh
     if source.shallow:
         shutil.copy(source.common / "shallow", making / "git" / "shallow")
     try:
-        check_out(making / "git", making / "tree", commit, host_objects(source))
+        check_out(making / "git", making / "tree", commit, source.objects)
     except GitError:
         shutil.rmtree(making, ignore_errors=True)
         raise

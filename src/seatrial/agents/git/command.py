@@ -155,6 +155,14 @@ def user_git(
     return _run(repository, arguments, environment, {}, stdin, stdout, check, variables, None, seconds)
 
 
+def alternate(objects: Path) -> dict[str, str]:
+    """Return the variable that makes git look for objects in one more folder, whatever is in its name."""
+    path = str(objects)
+    if set(path) & set(':"\\'):
+        path = '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": path}
+
+
 def first_line(stderr: bytes) -> str:
     """Return git's own first complaint, printable, at most 300 characters."""
     lines = [line for line in stderr.splitlines() if line.strip()]

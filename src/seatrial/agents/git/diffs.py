@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from seatrial.agents.git.command import host_git
 from seatrial.agents.git.inside import printable
 from seatrial.agents.git.merging import merge_base
+from seatrial.agents.git.provenance import last_landing
 from seatrial.agents.git.relay import Relay, agent_refs
 
 _PLAIN = ("-r", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index", "--find-renames", "--submodule=short")
@@ -42,13 +43,15 @@ class Diff:
 
 
 def diff(relay: Relay, name: str, *, target: str | None = None) -> Diff:
-    """Return what agent `name` changed since it parted from the commit `target` (default: since it started).
+    """Return what agent `name` changed since it parted from, or last landed on, the commit `target` (default: since
+    it started).
 
     Runs no textconv and no external diff, and shows only what was collected.  GitError if git fails, RelayError for an
     unknown agent.
     """
     refs = agent_refs(relay, name)
-    base = (merge_base(relay, target, refs.head) if target else None) or refs.base
+    landing = last_landing(relay, name, target, refs.head) if target else None
+    base = landing[0] if landing else (merge_base(relay, target, refs.head) if target else None) or refs.base
     parts = ((base, refs.head, True), (refs.head, refs.work, False))
     files = [change for old, new, committed in parts for change in _stat(relay, old, new, committed)]
     patches = [_patch(relay, old, new) for old, new, _ in parts]

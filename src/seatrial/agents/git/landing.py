@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from seatrial.agents.git.command import Repository, host_git, user_git
+from seatrial.agents.git.command import Repository, alternate, host_git, user_git
 from seatrial.agents.git.inside import printable
 from seatrial.agents.git.merge import MergePlan
+from seatrial.agents.git.merging import is_ancestor
 from seatrial.agents.git.provenance import record_landing
 from seatrial.agents.git.relay import Relay, agent_refs
 from seatrial.agents.git.source import Source
@@ -64,6 +65,25 @@ def execute_merge(plan: MergePlan, relay: Relay, source: Source) -> Landing:
         _move(source, plan.into, plan.target, plan.result, plan.agent)
         _journal(relay).unlink(missing_ok=True)
     return Landing(plan.into, plan.target, plan.result, place.worktree if place else None)
+
+
+def publish_branch(relay: Relay, source: Source, name: str) -> str:
+    """Show an agent's commits, as they are, as the branch `seatrial/NAME` of the user's repository; return its commit.
+
+    Moves no other ref and no file.  Raises GitError if that branch is checked out somewhere, or has commits that the
+    agent has not (it may be the user's own by now).
+    """
+    refs, branch = agent_refs(relay, name), f"seatrial/{name}"
+    with _locked(relay):
+        old = _tip(source, branch)
+        if old and _checked_out(source, branch) is not None:
+            raise GitError(f"The branch {branch} is checked out, so it is not moved.")
+        if old and not is_ancestor(relay, old, refs.head):
+            raise GitError(f"The branch {branch} has commits that the agent has not.", hint="Rename or delete it.")
+        if old != refs.head:
+            _bring(relay, source, refs.head, refs.base)
+            _move(source, branch, old or "0" * len(refs.head), refs.head, name)
+    return refs.head
 
 
 def recover_landing(relay: Relay, source: Source) -> str | None:
@@ -170,9 +190,8 @@ class _Change:
 
 
 def _changes(at: Repository, relay: Relay, old: str, new: str) -> list[_Change]:
-    objects = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(relay.path / "objects")}
     asked = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index", old, new)
-    fields = user_git(at, *asked, variables=objects).stdout.split(b"\0")
+    fields = user_git(at, *asked, variables=alternate(relay.path / "objects")).stdout.split(b"\0")
     metas = [(meta[1:].decode().split(" "), path) for meta, path in zip(fields[0::2], fields[1::2], strict=False)]
     return [_Change(path, meta[0], meta[1], meta[3]) for meta, path in metas]
 

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from seatrial.agents.git.attention import Attention, attention
 from seatrial.agents.git.command import host_git, user_git
 from seatrial.agents.git.inside import printable
-from seatrial.agents.git.merging import Conflict, merge_base, merge_commits, merge_trees, tree_of
+from seatrial.agents.git.merging import Conflict, Merged, merge_base, merge_commits, merge_trees, tree_of
 from seatrial.agents.git.provenance import (
     Committer,
     Provenance,
     commit_fields,
     committer_of,
+    last_landing,
     rewrite,
     with_trailers,
     write_commit,
@@ -112,13 +113,14 @@ def plan_merge(
     refs = agent_refs(relay, name)
     target = _branch(source, into)
     head = refs.work if uncommitted else refs.head
-    base = merge_base(relay, target, head)
+    landing = last_landing(relay, name, target, head)
+    base = landing[0] if landing else merge_base(relay, target, head)
     if base is None:
         raise GitError(f"The work of '{name}' has no history in common with {printable(into)}.")
-    if base == head:
+    if head in (base, refs.base):
         raise GitError(f"Nothing to land: {printable(into)} has all commits of '{name}'.", hint=_hint(refs))
     provenance = Provenance(name, harness, run, refs.base)
-    work = _Work(relay, source, target, head, base, provenance, committer_of(source, sign=sign), message, into)
+    work = _Work(relay, source, target, head, base, provenance, committer_of(source, sign=sign), message, into, landing)
     made = {"merge": _merge, "squash": _squash, "rebase": _rebase}[strategy](work)
     changed_to = made.result or head
     changes = raw_changes(relay, target if made.result else base, changed_to)
@@ -138,7 +140,7 @@ def plan_merge(
         attention=attention(changes),
         uncommitted=left,
         signed=sign,
-        notes=(*made.notes, *_notes(relay, name, refs, target, into, left)),
+        notes=(*made.notes, *_notes(work, refs, left)),
     )
 
 
@@ -170,11 +172,27 @@ class _Work:
     committer: Committer
     message: str | None
     into: str
+    landing: tuple[str, str] | None
 
-    def commits(self, *options: str) -> list[str]:
-        """New commits of the agent, parents first."""
+    def merged(self) -> Merged:
+        """The head into the target; over what was landed last, if anything was."""
+        if self.landing is None:
+            return merge_commits(self.relay, self.target, self.head)
+        return merge_trees(self.relay, *(tree_of(self.relay, c) for c in (self.landing[0], self.target, self.head)))
+
+    def twin(self) -> dict[str, str]:
+        """The agent's last landed commit → what it was rewritten as, if it was landed by a merge."""
+        if self.landing is None:
+            return {}
+        _, parents, _ = commit_fields(self.relay, self.landing[1])
+        same = len(parents) == 2 and tree_of(self.relay, parents[1]) == tree_of(self.relay, self.landing[0])
+        return {self.landing[0]: parents[1]} if same else {}
+
+    def commits(self, *options: str, again: bool = False) -> list[str]:
+        """New commits of the agent, parents first; `again`: landed ones too."""
         borders = (f"^{self.target}", f"^{self.provenance.base}")  # what was there when the agent began is not its own
-        asked = ("rev-list", "--reverse", "--topo-order", *options, self.head, *borders)
+        landed = (f"^{self.landing[0]}",) if self.landing and not again else ()
+        asked = ("rev-list", "--reverse", "--topo-order", *options, self.head, *borders, *landed)
         found = self.relay.git(*asked).split()
         if len(found) > _MOST_COMMITS:
             raise GitError(f"{len(found)} commits are too many to land one by one.", hint="Use --strategy squash.")
@@ -193,19 +211,22 @@ class _Made:
 
 
 def _merge(work: _Work) -> _Made:
-    merged = merge_commits(work.relay, work.target, work.head)
+    merged = work.merged()
     if merged.conflicts:
         return _Made(None, conflicts=merged.conflicts)
-    commits = work.commits()
-    new = rewrite(work.relay, work.source, commits, work.provenance, work.committer)
+    twin = work.twin()
+    again = work.landing is not None and not twin
+    commits = work.commits(again=again)
+    new = rewrite(work.relay, work.source, commits, work.provenance, work.committer, twin)
+    notes = ("Commits that were squashed or rebased before appear in the history again.",) if again else ()
     landed = tuple(Landed(old, new[old], work.subject(old)) for old in commits)
     text = work.message or f"Merge the work of agent {work.provenance.agent}\n"
     result = _own_commit(work, merged.tree, [work.target, new.get(work.head, work.head)], text)
-    return _Made(result, landed)
+    return _Made(result, landed, notes=notes)
 
 
 def _squash(work: _Work) -> _Made:
-    merged = merge_commits(work.relay, work.target, work.head)
+    merged = work.merged()
     if merged.conflicts:
         return _Made(None, conflicts=merged.conflicts)
     commits = work.commits()
@@ -242,7 +263,7 @@ def _rebase(work: _Work) -> _Made:
 
 
 def _same_outcome(work: _Work, tip: str) -> bool:
-    merged = merge_commits(work.relay, work.target, work.head)
+    merged = work.merged()
     return not merged.conflicts and merged.tree == tree_of(work.relay, tip)
 
 
@@ -268,11 +289,16 @@ def _branch(source: Source, into: str) -> str:
     return done.stdout.decode().strip()
 
 
-def _notes(relay: Relay, name: str, refs: AgentRefs, target: str, into: str, left: int) -> list[str]:
-    notes = [f"{left} uncommitted files of '{name}' stay out."] if left else []
-    others = int(relay.git("rev-list", "--count", refs.base, f"^{target}"))
+def _notes(work: _Work, refs: AgentRefs, left: int) -> list[str]:
+    notes = [f"{left} uncommitted files of '{work.provenance.agent}' stay out."] if left else []
+    others = int(work.relay.git("rev-list", "--count", refs.base, f"^{work.target}"))
     if others:
-        notes.append(f"The agent began with {others} commits of yours that {printable(into)} has not.")
+        notes.append(f"The agent began with {others} commits of yours that {printable(work.into)} has not.")
+    asked = ("log", "--no-walk", "--stdin", "-z", "--format=%an %ae %B")
+    told = host_git(work.relay.path, *asked, stdin="\n".join(work.commits()).encode()).stdout.split(b"\0")
+    odd = sum(printable(text, lines=True) != text.decode("utf-8", "surrogateescape") for text in told)
+    if odd:  # kept, for the bytes of messages are; but `git log` would give them to the terminal
+        notes.append(f"{odd} commits have control or invisible characters in their message or author.")
     return notes
 
 

@@ -141,6 +141,23 @@ def record_landing(relay: Relay, name: str, head: str, result: str) -> None:
     host_git(relay.path, "update-ref", f"refs/agents/{check_name(name)}/landed/{result}", head)
 
 
+def last_landing(relay: Relay, name: str, target: str, head: str) -> tuple[str, str] | None:
+    """Return (agent's commit, result) of the last landing that both `target` and `head` build on, None without one.
+
+    What is landed gets new ids, so git alone would take an agent that goes on for one that begins anew.
+    """
+    prefix = f"refs/agents/{check_name(name)}/landed/"
+    best: tuple[str, str] | None = None
+    for line in relay.git("for-each-ref", "--format=%(objectname) %(refname)", prefix).splitlines():
+        landed, result = line.split(" ")[0], line.rsplit("/", 1)[1]
+        if is_ancestor(relay, landed, head) and is_ancestor(relay, result, target) and (
+            best is None or is_ancestor(relay, best[0], landed)
+        ):  # fmt: skip
+            best = (landed, result)
+    base = merge_base(relay, target, head)
+    return None if best and base and is_ancestor(relay, best[0], base) else best
+
+
 def unmerged(relay: Relay, source: Source, name: str) -> Unmerged:
     """Return what an agent has that the user's repository has not; empty: it may be deleted.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from seatrial.agents.git.command import ChildLimits, first_line, host_git
+from seatrial.agents.git.command import ChildLimits, alternate, first_line, host_git
 from seatrial.agents.git.inside import Completed
 from seatrial.agents.git.pack import Limits, take_census
 from seatrial.agents.git.trees import tree_sizes
@@ -110,10 +110,7 @@ class Quarantine:
         stdout: BinaryIO | None = None,
         refused: str = "cannot be read",
     ) -> Completed:
-        variables = {
-            "GIT_OBJECT_DIRECTORY": str(self.folder),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.relay / "objects"),
-        }
+        variables = {"GIT_OBJECT_DIRECTORY": str(self.folder), **alternate(self.relay / "objects")}
         settings = ("-c", "core.packedGitWindowSize=32m", "-c", "core.packedGitLimit=512m", "-c", "pack.threads=1")
         child = ChildLimits(int(self.limits.seconds), self.limits.memory_bytes, 4 * self.limits.pack_bytes)
         try:

@@ -66,7 +66,8 @@ class Source:
 def find_source(path: Path) -> Source:
     """Return the repository that a folder belongs to: a work tree, a linked one, a subfolder, or a bare repository.
 
-    Raises ProjectError outside of any.
+    Raises ProjectError outside of any, and for a repository of somebody else: its configuration could run programs as
+    you.  As with git, `safe.directory` in your global or the system's configuration lifts that.
     """
     start = path.resolve()
     for folder in (start, *start.parents):
@@ -111,7 +112,24 @@ def _alternates(objects: Path) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith(("#", '"'))]
 
 
+def _check_owner(at: Repository) -> None:
+    mine = {os.geteuid(), *([int(os.environ["SUDO_UID"])] if os.environ.get("SUDO_UID", "").isdigit() else [])}
+    places = [place for place in (at.git_dir, at.worktree) if place is not None]
+    if all(place.stat().st_uid in mine for place in places):
+        return
+    shown = str(at.worktree or at.git_dir)
+    for scope in ("--global", "--system"):
+        listed = user_git(Path(os.devnull), "config", scope, "-z", "--get-all", "safe.directory", check=False).stdout
+        if {shown, "*"} & set(listed.decode("utf-8", "surrogateescape").split("\0")):
+            return
+    raise ProjectError(
+        f"{shown} belongs to somebody else, whose configuration git would follow.",
+        hint=f"If you trust it: git config --global --add safe.directory {shown}",
+    )
+
+
 def _describe(at: Repository) -> Source:
+    _check_owner(at)
     asked = ("--git-common-dir", "--is-bare-repository", "--is-shallow-repository", "--show-object-format")
     try:
         lines = user_git(at, "rev-parse", "--path-format=absolute", *asked).stdout

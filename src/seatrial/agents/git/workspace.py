@@ -17,7 +17,6 @@ from seatrial.agents.git.checkout import (
     base_checkouts,
     check_out,
     give,
-    host_objects,
     new_git_folder,
 )
 from seatrial.agents.git.command import user_git
@@ -92,7 +91,7 @@ def create_workspace(
     if checkout:
         shutil.copy2(checkout.index, git_dir / "index")  # its time too: git compares it with the files' times
     else:
-        check_out(git_dir, files, commit, host_objects(found))
+        check_out(git_dir, files, commit, found.objects)
     (git_dir / "objects" / "info" / "alternates").write_text(objects_inside + "\n")
     extra = _kept(found, checkout.tree if checkout else files, str(Path(objects_inside).parent), notes)
     uncommitted = _uncommitted(found, checkout, notes)

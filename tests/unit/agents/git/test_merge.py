@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from seatrial.agents.git.diffs import diff
-from seatrial.agents.git.landing import execute_merge
+from seatrial.agents.git.landing import execute_merge, publish_branch
 from seatrial.agents.git.merge import MergePlan, plan_merge, preview_between
 from seatrial.agents.git.provenance import unmerged, with_trailers
-from seatrial.agents.git.relay import collect
+from seatrial.agents.git.relay import collect, open_relay
+from seatrial.agents.git.source import find_source
 from seatrial.errors import GitError, MergeConflictError
 from tests.unit.agents.git.sandbox import Sandbox, Yard, commit_file, git, needs_sandbox, new_yard
 
@@ -246,3 +247,72 @@ def test_diffs_are_fit_for_a_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in shown.committed + shown.uncommitted
     assert "+a\\x1b]52;c;eA==\\x07b" in shown.committed
     assert "+u" in shown.uncommitted
+
+
+@pytest.mark.parametrize("first", ["merge", "squash", "rebase"])
+@pytest.mark.parametrize("second", ["merge", "squash", "rebase"])
+def test_an_agent_goes_on_after_its_work_was_landed(tmp_path: Path, first: str, second: str) -> None:
+    yard, agent = worked(tmp_path)
+    commit_file(yard.repository, "mine", "m\n")
+    execute_merge(plan(yard, strategy=first), yard.relay, yard.source)
+    text = (yard.repository / "a.txt").read_text().replace("line three\n", "line three, reviewed\n")
+    commit_file(yard.repository, "a.txt", text, "Reviewed")
+    with pytest.raises(GitError, match="Nothing to land"):
+        plan(yard)
+    agent.run("echo newer >> new.txt; git commit -qam newer")
+    collect(yard.relay, "ann", agent.inside, agent.inside_to)
+    made = plan(yard, strategy=second)
+    assert made.files == ("new.txt",)
+    assert (len(made.commits) == 3) == (first != "merge" and second == "merge")
+    assert diff(yard.relay, "ann", target=made.target).files[0].path == "new.txt"
+    execute_merge(made, yard.relay, yard.source)
+    assert (yard.repository / "new.txt").read_text() == "new\nnewer\n"
+    assert "reviewed" in (yard.repository / "a.txt").read_text()
+    assert (yard.repository / "mine").exists()
+    assert not unmerged(yard.relay, yard.source, "ann")
+
+
+def test_a_branch_shows_the_agents_commits_to_the_user(tmp_path: Path) -> None:
+    yard, agent = worked(tmp_path)
+    head = publish_branch(yard.relay, yard.source, "ann")
+    assert git(yard.repository, "rev-parse", "seatrial/ann") == head
+    agent.run("git commit -q --allow-empty -m more")
+    collect(yard.relay, "ann", agent.inside, agent.inside_to)
+    assert publish_branch(yard.relay, yard.source, "ann") != head
+    git(yard.repository, "checkout", "-q", "seatrial/ann")
+    with pytest.raises(GitError, match="checked out"):
+        publish_branch(yard.relay, yard.source, "ann")
+    commit_file(yard.repository, "mine", "m\n")
+    git(yard.repository, "checkout", "-q", "main")
+    with pytest.raises(GitError, match="has commits that the agent has not"):
+        publish_branch(yard.relay, yard.source, "ann")
+
+
+@pytest.mark.parametrize("kind", ["sha256", "shallow", "bare"])
+def test_landing_in_repositories_of_other_kinds(tmp_path: Path, kind: str) -> None:
+    yard = new_yard(tmp_path, *(["--object-format=sha256"] if kind == "sha256" else []))
+    commit_file(yard.repository, "second", "2\n")
+    if kind != "sha256":
+        option = "--bare" if kind == "bare" else "--depth=1"
+        git(tmp_path, "clone", "-q", option, f"file://{yard.repository}", "other")
+        for setting in (("user.name", "Ada"), ("user.email", "ada@example.org")):
+            git(tmp_path / "other", "config", *setting)
+        source = find_source(tmp_path / "other")
+        yard = Yard(tmp_path / "other", source, open_relay(tmp_path / "other.git", source), tmp_path)
+    agent = yard.agent("ann")
+    agent.run(WORK)
+    collect(yard.relay, "ann", agent.inside, agent.inside_to)
+    made = plan(yard, into="main")
+    done = execute_merge(made, yard.relay, yard.source)
+    assert git(yard.repository, "rev-parse", "main") == made.result
+    assert (done.worktree is None) == (kind == "bare")
+    git(yard.repository, "fsck", "--strict")
+    assert not unmerged(yard.relay, yard.source, "ann")
+
+
+def test_messages_that_act_on_terminals_are_pointed_out(tmp_path: Path) -> None:
+    yard, _ = worked(tmp_path, "git commit -q --allow-empty -m fine; echo x > x; git add x; "
+                     "git commit -qm \"$(printf 'sub\\033]0;owned\\007ject')\"")  # fmt: skip
+    made = plan(yard)
+    assert made.commits[1].subject == "sub\\x1b]0;owned\\x07ject"
+    assert any(note.startswith("1 commits have control") for note in made.notes)

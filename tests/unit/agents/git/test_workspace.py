@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,22 @@ def test_torn_checkouts_are_removed_and_used_ones_kept(tmp_path: Path, monkeypat
     assert first.workspace.lower is not None
     assert prune_base_checkouts(cache, [first.workspace.lower]) == []
     assert prune_base_checkouts(cache, []) == [first.workspace.base]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a repository of somebody else")
+def test_a_repository_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    yard = new_yard(tmp_path)
+    os.chown(yard.repository / ".git", 12345, 12345)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "global"))
+    with pytest.raises(ProjectError, match="belongs to somebody else"):
+        find_source(yard.repository)
+    (tmp_path / "global").write_text(f"[safe]\n\tdirectory = {yard.repository}\n")
+    assert find_source(yard.repository).root == yard.repository
+
+
+@needs_sandbox
+def test_colons_and_quotes_in_paths(tmp_path: Path) -> None:
+    yard = new_yard(tmp_path / 'a:b "c"\\d é')
+    agent = yard.agent("ann")
+    agent.run("echo x > x; git add x; git commit -qm x")
+    assert collect(yard.relay, "ann", agent.inside, agent.inside_to).ahead == 1
