@@ -70,6 +70,10 @@ class Meter:
             self._changed.clear()
             await self._changed.wait()
 
+    def set_budget(self, budget: Budget) -> None:
+        """Put another budget in force."""
+        self._budget = budget
+
     def settle(self, number: int | None, exchange: Exchange | None) -> None:
         """Release what was set aside (`number`, None: nothing).  `exchange` (None: none) is added to the ledger first.
 

@@ -6,6 +6,7 @@ asyncio's own streams copy each piece twice and stop at 64 KiB; what goes throug
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -36,6 +37,10 @@ class Channel(asyncio.Protocol):
         """Part of asyncio's protocol."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio does so itself only for sockets that were made with an explicit protocol number.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._on_made is not None:
             self._on_made(self)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -31,7 +31,7 @@ class Progress:
     """
 
     def __init__(self, call: Call, prices: Prices, redactor: Redactor, recorder: Recorder | None) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = os.urandom(16).hex()
         self.call = call
         self.started = now()
         self.sent = False
@@ -52,6 +52,8 @@ class Progress:
     def answer(self, status: int, headers: Headers) -> None:
         """Take the head of the answer, as the agent gets it."""
         self.status, self._headers = status, headers
+        if self.call.kind != GENERATE:
+            return
         kind = next((value for key, value in headers if key == "content-type"), "")
         self._reader = AnswerReader(self.call.provider.dialect, kind.startswith("text/event-stream"))
 

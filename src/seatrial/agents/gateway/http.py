@@ -17,6 +17,9 @@ from seatrial.agents.gateway.records import Limits
 
 Headers = list[tuple[str, str]]
 
+# Small pieces are copied into one write; large ones are not worth the copy.
+_JOINED = 32 * 1024
+
 HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -69,6 +72,7 @@ class ServerConnection:
         self._limits = limits
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._fresh = True
+        self._head = b""
         self.answered = False
 
     async def next_request(self) -> Request | None:
@@ -91,11 +95,7 @@ class ServerConnection:
             if not piece:
                 return None
             self._http.receive_data(piece)
-        try:
-            async with asyncio.timeout(self._limits.head):
-                event = await self._event()
-        except TimeoutError:
-            raise BadRequest(408, "The head of the request took too long.") from None
+        event = await self._event(self._limits.head, "head")
         if not isinstance(event, h11.Request):
             return None
         request = Request(
@@ -123,11 +123,7 @@ class ServerConnection:
         """Return the next piece of the request's body; None at its end.  Raises BadRequest when it breaks off."""
         if self._http.they_are_waiting_for_100_continue:
             self.channel.write(self._send(h11.InformationalResponse(status_code=100, headers=[])))
-        try:
-            async with asyncio.timeout(self._limits.idle):
-                event = await self._event()
-        except TimeoutError:
-            raise BadRequest(408, "The body of the request took too long.") from None
+        event = await self._event(self._limits.idle, "body")
         if isinstance(event, h11.Data):
             return bytes(event.data)
         if isinstance(event, h11.EndOfMessage):
@@ -138,19 +134,34 @@ class ServerConnection:
         """Send the head of an answer whose body follows by `send`."""
         self.answered = True
         head = h11.Response(status_code=status, headers=[(k.encode(), v.encode("latin-1")) for k, v in headers])
-        self.channel.write(self._send(head))
+        # Goes out with the first piece when that is at hand, else as soon as the loop turns.
+        self._head = self._send(head)
+        asyncio.get_running_loop().call_soon(self._flush_head)
 
     async def send(self, piece: bytes) -> None:
         """Send a piece of the body.  Raises ConnectionResetError when the client has gone."""
-        parts = self._http.send_with_data_passthrough(h11.Data(data=piece))
-        for part in parts or []:
-            self.channel.write(part)
+        try:
+            parts = self._http.send_with_data_passthrough(h11.Data(data=piece)) or []
+        except h11.LocalProtocolError as problem:
+            raise ConnectionResetError(str(problem)) from problem
+        head, self._head = self._head, b""
+        if len(piece) <= _JOINED:
+            self.channel.write(b"".join([head, *parts]))
+        else:
+            for part in [head, *parts] if head else parts:
+                self.channel.write(part)
         await self.channel.drain(self._limits.idle)
 
     async def finish(self) -> None:
         """End the answer."""
-        self.channel.write(self._send(h11.EndOfMessage()))
+        head, self._head = self._head, b""
+        self.channel.write(head + self._send(h11.EndOfMessage()))
         await self.channel.drain(self._limits.idle)
+
+    def _flush_head(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self.channel.write(head)
 
     async def respond(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         """Send a whole answer.  What the client still sends of its body is not waited for."""
@@ -179,10 +190,15 @@ class ServerConnection:
         except h11.LocalProtocolError as problem:
             raise ConnectionResetError(str(problem)) from problem
 
-    async def _event(self) -> h11.Event | type[h11.PAUSED]:
+    async def _event(self, seconds: float, part: str) -> h11.Event | type[h11.PAUSED]:
         try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self.channel.read())
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                async with asyncio.timeout(seconds):
+                    while (event := self._http.next_event()) is h11.NEED_DATA:
+                        self._http.receive_data(await self.channel.read())
+        except TimeoutError:
+            raise BadRequest(408, f"The {part} of the request took too long.") from None
         except h11.RemoteProtocolError as problem:
             status = problem.error_status_hint
             raise BadRequest(status, f"This is not proper HTTP: {problem}.") from problem

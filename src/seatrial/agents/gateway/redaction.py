@@ -53,6 +53,11 @@ class Redactor:
                 data = data.replace(form, _mask(len(form)))
         return data
 
+    def headers(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return `headers` with each key masked; the same object when there is none."""
+        together = "\n".join(value for _, value in headers)
+        return headers if self.text(together) == together else [(name, self.text(value)) for name, value in headers]
+
     def text(self, data: str) -> str:
         """Return `data` with each key masked."""
         return self.whole(data.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,6 +60,7 @@ class ModelProxy:
         self._replay = replay
         self._redactor = Redactor(provider.key for provider in policy.providers)
         self._providers = {provider.name: provider for provider in policy.providers}
+        self._origins = {provider.name: _origin(provider) for provider in policy.providers}
 
     @property
     def names(self) -> list[str]:
@@ -146,18 +146,16 @@ class ModelProxy:
         except BaseException:
             self._meter.settle(number, None)
             raise
-        self._emit("response", asdict(exchange))
+        self._emit("response", {**vars(exchange), "usage": vars(exchange.usage)})
 
     async def _from_upstream(
         self, connection: ServerConnection, request: Request, call: Call, progress: Progress
     ) -> None:
-        base = urlsplit(call.provider.base_url)
-        origin = Origin(base.scheme, base.hostname or "", base.port or (443 if base.scheme == "https" else 80))
+        origin, prefix = self._origins[call.provider.name]
         link = await self._pool.take(origin)
         try:
             progress.sent = True
-            target = base.path.rstrip("/") + call.target
-            await link.request(call.method, target, self._headers(request, call, origin), call.body)
+            await link.request(call.method, prefix + call.target, self._headers(request, call, origin), call.body)
             await self._answer(connection, link, progress)
         except BaseException:
             link.channel.abort()
@@ -174,8 +172,8 @@ class ModelProxy:
         if 300 <= status < 400 and status != 304:
             raise UpstreamFault(f"{link.origin.host} answered with a redirect ({status}), which is not followed.")
         headers = [(key, value) for key, value in headers if key not in _NOT_RETURNED]
-        clean = [(key, self._redactor.text(value)) for key, value in headers]
-        echoed = clean != headers
+        clean = self._redactor.headers(headers)
+        echoed = clean is not headers
         progress.answer(status, clean)
         await connection.start(status, clean)
         stream = self._redactor.stream()
@@ -259,3 +257,10 @@ class ModelProxy:
     async def _refuse(self, connection: ServerConnection, provider: Provider, reason: str, message: str) -> None:
         status, body = refusal(provider.dialect, reason, message)
         await connection.respond(status, body, _STOP)
+
+
+def _origin(provider: Provider) -> tuple[Origin, str]:
+    """Return where a provider is, and what its paths begin with."""
+    base = urlsplit(provider.base_url)
+    usual = 443 if base.scheme == "https" else 80
+    return Origin(base.scheme, base.hostname or "", base.port or usual), base.path.rstrip("/")

@@ -17,7 +17,7 @@ from seatrial.agents.gateway.forward import ForwardProxy, Tunnel
 from seatrial.agents.gateway.http import BadRequest, Request, ServerConnection, note
 from seatrial.agents.gateway.prices import Prices
 from seatrial.agents.gateway.recording import Recorder
-from seatrial.agents.gateway.records import GatewayPolicy, Ledger, Limits
+from seatrial.agents.gateway.records import Budget, GatewayPolicy, Ledger, Limits
 from seatrial.agents.gateway.replay import Replay
 from seatrial.agents.gateway.reverse import ModelProxy
 from seatrial.agents.gateway.upstream import Pool
@@ -62,8 +62,8 @@ class Gateway:
         table = Prices(prices)
         played = Replay(replay) if replay is not None else None
         self._recorder = Recorder(recording) if recording is not None else None
-        meter = Meter(policy.budget, ledger)
-        self._models = ModelProxy(policy, meter, self._pool, table, on_event, self._recorder, played)
+        self._meter = Meter(policy.budget, ledger)
+        self._models = ModelProxy(policy, self._meter, self._pool, table, on_event, self._recorder, played)
         self._servers: list[asyncio.Server] = []
         self._own: set[tuple[str, int]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,6 +77,10 @@ class Gateway:
             port = listener.getsockname()[1]
             self._own |= {(name, port) for name in ("127.0.0.1", "localhost", "[::1]")}
         self._servers.append(server)
+
+    def set_budget(self, budget: Budget) -> None:
+        """Put another budget in force, from the next request on."""
+        self._meter.set_budget(budget)
 
     async def close(self) -> None:
         """Stop accepting, break off what is under way (counted and recorded so far), close everything."""

@@ -108,7 +108,7 @@ class Link:
         """Return the next piece of the answer's body; None at its end.  Raises UpstreamFault."""
         event = await self._event()
         if isinstance(event, h11.Data):
-            return bytes(event.data)
+            return event.data  # a bytearray of its own, which need not be copied to be read
         if isinstance(event, h11.EndOfMessage):
             return None
         raise UpstreamFault(f"{self.origin.host} closed the connection in the middle of an answer.")

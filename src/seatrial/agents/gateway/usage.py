@@ -14,7 +14,7 @@ from typing import Any
 from seatrial.agents.gateway.records import Usage
 
 BYTES_PER_TOKEN = 4
-_LONGEST_LINE = 8 * 2**20
+_LONGEST_LINE = 4 * 2**20
 _TEXT = re.compile(
     rb'"(?:text|thinking|partial_json|delta|content|arguments|reasoning_content)":\s?"((?:[^"\\]|\\.)*)"'
 )
