@@ -65,7 +65,7 @@ class Channel(asyncio.Protocol):
         _wake(self._reader)
         self._gone()
         if self._peer is not None:
-            self._peer._finish_writing()
+            self._peer.finish_writing()
             if self._peer._ended:
                 self.close()
                 self._peer.close()
@@ -181,7 +181,7 @@ class Channel(asyncio.Protocol):
             if source._lost:
                 target.close()
             elif source._ended:
-                target._finish_writing()
+                target.finish_writing()
         try:
             waiting = [channel._done for channel in (self, other) if channel._done and not channel._lost]
             before = -1
@@ -195,7 +195,8 @@ class Channel(asyncio.Protocol):
             self.close()
             other.close()
 
-    def _finish_writing(self) -> None:
+    def finish_writing(self) -> None:
+        """Say that nothing more comes; the other side may still send, except over TLS."""
         if self._transport is not None and not self._lost:
             if self._transport.can_write_eof():
                 self._transport.write_eof()

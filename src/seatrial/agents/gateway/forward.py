@@ -123,7 +123,11 @@ class ForwardProxy:
         literal(host)
         if not self._allowed.allows(host, port):
             raise ForbiddenTarget(f"{host}:{port} is not on the list of allowed hosts.")
-        return await self._network.public_addresses(host)
+        try:
+            async with asyncio.timeout(self._limits.connect):
+                return await self._network.public_addresses(host)
+        except TimeoutError:
+            raise UnknownName(f"{host} was not found within {self._limits.connect:g} seconds.") from None
 
     async def _inside(self, channel: Channel, host: str, port: int) -> bool:
         """Whether the tunnel holds TLS for `host`; False: plain HTTP.  Raises ForbiddenTarget for anything else."""

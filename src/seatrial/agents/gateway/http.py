@@ -6,6 +6,7 @@ h11 judges the syntax; this adds what h11 leaves to servers: time for a head, si
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Headers = list[tuple[str, str]]
 
 # Small pieces are copied into one write; large ones are not worth the copy.
 _JOINED = 32 * 1024
+_LINGER_SECONDS = 2.0
 
 HOP_BY_HOP = frozenset(
     {
@@ -176,6 +178,15 @@ class ServerConnection:
         """Answer what is not a proper request, as far as HTTP still allows it."""
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.answered:
             await self.respond(problem.status, note(problem.message), [("connection", "close")])
+
+    async def linger(self) -> None:
+        """Take what a refused client still sends: closing at once would take the refusal from it again."""
+        if self.answered and self._http.their_state in (h11.SEND_BODY, h11.ERROR) and not self.channel.lost:
+            self.channel.finish_writing()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    while await self.channel.read():
+                        pass
 
     async def tunnel(self) -> None:
         """Answer CONNECT; from now on the channel carries raw bytes."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from seatrial.errors import PolicyError
 from seatrial.settings import Secret
@@ -16,7 +18,7 @@ DIALECT_NAMES = ("anthropic", "openai", "gemini")
 
 @dataclass(frozen=True)
 class Provider:
-    """One model API.
+    """One model API.  Raises PolicyError for a field that is malformed, and for a key that would go unencrypted.
 
     `base_url` may be `http://127.0.0.1:PORT`: it is the user's own setting, never the agent's, so the
     address checks of the forward proxy do not apply to it.  `headers` are added to each request.
@@ -33,10 +35,29 @@ class Provider:
             raise PolicyError(
                 f"Provider {self.name}: unknown dialect {self.dialect}.", hint=f"Known: {', '.join(DIALECT_NAMES)}."
             )
-        if not self.base_url.startswith(("https://", "http://")):
-            raise PolicyError(f"Provider {self.name}: {self.base_url} is not an http or https URL.")
-        if not self.name.replace("-", "").replace("_", "").isalnum():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name):
             raise PolicyError(f"{self.name!r} is not a provider name.", hint="Letters, digits, - and _.")
+        self._check_url()
+        for name, value in self.headers:
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[ -~]*", value):
+                raise PolicyError(f"Provider {self.name}: the header {name!r} is malformed.")
+        if self.key is not None and not re.fullmatch(r"[!-~]+", self.key.reveal()):
+            raise PolicyError(f"Provider {self.name}: the key is malformed.", hint="Store it again.")
+
+    def _check_url(self) -> None:
+        try:
+            url = urlsplit(self.base_url)
+            fine = url.scheme in ("https", "http") and url.hostname and (url.port is None or url.port > 0)
+        except ValueError:
+            fine = False
+        if not fine or url.username is not None or url.query or url.fragment or not self.base_url.isascii():
+            raise PolicyError(
+                f"Provider {self.name}: {self.base_url!r} is not a base URL.", hint="Write https://api.example.com."
+            )
+        if url.scheme == "http" and self.key is not None and url.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise PolicyError(
+                f"Provider {self.name}: {self.base_url} would send the key unencrypted.", hint="Use an https URL."
+            )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -132,7 +132,7 @@ class ModelProxy:
             progress.error = progress.error or "The agent left before the end of the answer."
             raise
         finally:
-            await self._settle(progress, number)
+            await _to_its_end(self._settle(progress, number))
         if connection.answered and progress.whole:
             # The end of the answer is held back until the exchange is durable: what the agent saw end was counted.
             await connection.finish()
@@ -264,3 +264,17 @@ def _origin(provider: Provider) -> tuple[Origin, str]:
     base = urlsplit(provider.base_url)
     usual = 443 if base.scheme == "https" else 80
     return Origin(base.scheme, base.hostname or "", base.port or usual), base.path.rstrip("/")
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for `work` although this task is cancelled meanwhile: an agent that leaves must not keep its bill open."""
+    task, cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()
+        raise asyncio.CancelledError
+    task.result()

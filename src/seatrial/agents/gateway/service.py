@@ -140,6 +140,8 @@ class Gateway:
         except BadRequest as problem:
             with contextlib.suppress(ConnectionError):
                 await connection.refuse(problem)
+        channel.on_gone = None
+        await connection.linger()
         return None
 
     async def _answer(self, connection: ServerConnection, request: Request, tunnel: Tunnel | None) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from seatrial.agents.gateway import Usage
+from seatrial.agents.gateway import GatewayPolicy, Provider, Usage
 from seatrial.agents.scripted import script
 from seatrial.agents.scripted.model import ScriptedModel, Server
+from seatrial.errors import PolicyError
+from seatrial.settings import Secret
 from tests.unit.agents.gateway import yard
 from tests.unit.agents.gateway.yard import KEY
 
@@ -163,6 +165,45 @@ def test_compressed_requests_are_refused(model: Server) -> None:
     with yard.gateway(yard.policy(model.url)) as running:
         status, _, _ = yard.post(running.port, "/openai/v1/responses", b"xx", {"content-encoding": "zstd"})
     assert status == 415
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dialect": "else"},
+        {"name": "a/b"},
+        {"name": ""},
+        {"base_url": "api.example"},
+        {"base_url": "ftp://api.example"},
+        {"base_url": "https://api.example:x"},
+        {"base_url": "https://user@api.example"},
+        {"base_url": "https://api.example?x"},
+        {"base_url": "http://api.example"},
+        {"headers": (("a b", "c"),)},
+        {"headers": (("a", "b\r\nc: d"),)},
+        {"key": Secret("a\r\nb: c")},
+    ],
+)
+def test_providers_that_are_refused(fields: dict[str, Any]) -> None:
+    whole = {"name": "a", "dialect": "openai", "base_url": "https://api.example", "key": Secret(KEY), **fields}
+    with pytest.raises(PolicyError) as refused:
+        Provider(**whole)
+    assert KEY not in str(refused.value.as_dict())
+
+
+def test_a_providers_own_path_and_headers(model: Server) -> None:
+    provider = Provider("mine", "openai", f"{model.url}/prefix/", Secret(KEY), (("x-title", "ours"),))
+    with yard.gateway(GatewayPolicy((provider,))) as running:
+        path, body = yard.request("openai", "go", False)
+        assert yard.post(running.port, f"/mine{path}", body, {"x-title": "theirs", "x-other": "kept"})[0] == 200
+    _, asked, headers, _ = model.seen[0]
+    assert asked == "/prefix/v1/responses" and (headers["x-title"], headers["x-other"]) == ("ours", "kept")
+
+
+def test_a_refusal_reaches_a_client_that_is_still_sending(model: Server) -> None:
+    with yard.gateway(yard.policy(model.url, largest_body=1000)) as running:
+        assert yard.post(running.port, "/anthropic/v1/messages", b"x" * 20_000_000)[0] == 413
+        assert yard.post(running.port, "/anthropic/v1/files", b"x" * 20_000_000)[0] == 404
 
 
 @pytest.mark.parametrize("chunked", [False, True])
