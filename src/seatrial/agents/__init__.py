@@ -1,1 +1,101 @@
-"""Agents: a hypervisor for coding agents."""
+"""Agents: a hypervisor for coding agents.
+
+from seatrial import agents
+project = agents.find_project()
+agents.start(project, "ada", agents.Choices(harness="claude-code", task="Fix the failing test."))
+agents.wait(project, "ada", ("idle",), seconds=600)
+print(agents.diff(project, "ada").committed)
+agents.execute_merge(project, agents.plan_merge(project, "ada"))
+"""
+
+from seatrial.agents.access import Port, attach, events, execute, forward, logs, look, ports
+from seatrial.agents.doctor import doctor
+from seatrial.agents.gateway.keys import list_keys, remove_key, set_key
+from seatrial.agents.git.diffs import Diff
+from seatrial.agents.git.merge import MergePlan
+from seatrial.agents.harness import Harness, all_harnesses
+from seatrial.agents.harness import find as find_harness
+from seatrial.agents.harness import read as read_harness
+from seatrial.agents.life import (
+    create,
+    delete,
+    fork,
+    projects_with_agents,
+    reconcile,
+    resume,
+    set_budget,
+    start,
+    stop,
+    wait,
+)
+from seatrial.agents.mailbox import Message, acknowledge, send, waiting
+from seatrial.agents.mailbox import history as message_history
+from seatrial.agents.policy import Policy, parse_seconds, parse_size
+from seatrial.agents.project import Project, find_project
+from seatrial.agents.records import AgentRecord, Event
+from seatrial.agents.runtime.base import RUNTIMES, Finding
+from seatrial.agents.specification import AgentSpec, Choices
+from seatrial.agents.specification import resolve as resolve_spec
+from seatrial.agents.templates import chain as template_chain
+from seatrial.agents.templates import create as create_template
+from seatrial.agents.templates import delete as delete_template
+from seatrial.agents.templates import names as template_names
+from seatrial.agents.work import collect, diff, execute_merge, plan_merge, preview_between, publish
+
+__all__ = [
+    "RUNTIMES",
+    "AgentRecord",
+    "AgentSpec",
+    "Choices",
+    "Diff",
+    "Event",
+    "Finding",
+    "Harness",
+    "MergePlan",
+    "Message",
+    "Policy",
+    "Port",
+    "Project",
+    "acknowledge",
+    "all_harnesses",
+    "attach",
+    "collect",
+    "create",
+    "create_template",
+    "delete",
+    "delete_template",
+    "diff",
+    "doctor",
+    "events",
+    "execute",
+    "execute_merge",
+    "find_harness",
+    "find_project",
+    "fork",
+    "forward",
+    "list_keys",
+    "logs",
+    "look",
+    "message_history",
+    "parse_seconds",
+    "parse_size",
+    "plan_merge",
+    "ports",
+    "preview_between",
+    "projects_with_agents",
+    "publish",
+    "read_harness",
+    "reconcile",
+    "remove_key",
+    "resolve_spec",
+    "resume",
+    "send",
+    "set_budget",
+    "set_key",
+    "start",
+    "stop",
+    "template_chain",
+    "template_names",
+    "wait",
+    "waiting",
+]

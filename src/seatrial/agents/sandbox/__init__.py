@@ -1,0 +1,1 @@
+"""Parts that sandboxes are made of: system call filter, control groups, joining a sandbox that runs."""

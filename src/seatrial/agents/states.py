@@ -1,0 +1,136 @@
+"""What an agent is doing, as a function of what was seen.  Pure: facts in, state out.
+
+The phase is the life of the sandbox; the activity is what the agent does while it runs.  Facts come from the gateway
+and from processes first, which an agent cannot forge to its advantage, and from its own words second (`seatrial-agent`,
+hooks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from seatrial.errors import AgentError
+
+Phase = Literal["provisioning", "created", "starting", "running", "stopping", "stopped", "error", "deleting"]
+Activity = Literal[
+    "", "idle", "thinking", "executing", "waiting_for_input", "blocked", "completed", "budget_exceeded", "stalled",
+    "offline",
+]  # fmt: skip
+STALLED_SECONDS = 300.0
+_TAKES_MESSAGES = ("idle", "waiting_for_input", "blocked", "completed")
+# A turn that was said to be finished stays so until someone asks for more; a question stays until work goes on.
+_KEPT_UNTIL_ASKED = ("completed", "budget_exceeded")
+_KEPT_UNTIL_WORK = ("waiting_for_input", "blocked")
+
+
+@dataclass(frozen=True)
+class State:
+    """Activity and what is known about it.  `in_flight` counts calls of the model that are under way."""
+
+    phase: Phase = "created"
+    activity: Activity = ""
+    detail: str = ""
+    in_flight: int = 0
+    turns: int = 0
+
+    def __post_init__(self) -> None:
+        if self.phase not in get_args(Phase) or self.activity not in get_args(Activity):
+            raise AgentError(f"{self.phase}/{self.activity} is not a state.")
+        if self.activity and self.phase != "running":
+            raise AgentError(f"An agent that is {self.phase} has no activity {self.activity}.")
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether text can be given to the agent now."""
+        return self.phase == "running" and self.in_flight == 0 and self.activity in _TAKES_MESSAGES
+
+
+def begin(phase: Phase, detail: str = "") -> State:
+    """Return the state of a new phase; a running agent begins idle."""
+    return State(phase, "idle" if phase == "running" else "", detail)
+
+
+def after(state: State, kind: str, facts: dict[str, Any]) -> State:
+    """Return the state after one fact.
+
+    `kind` is an event of the gateway (`request`, `response`, `upstream_error`, `budget_exceeded`), of the agent's own
+    (`asks`, `blocked`, `done`, `status`, `hook`), or of this side (`prompt`: text was given to it, `budget_raised`).
+    """
+    if state.phase != "running":
+        return state
+    act = _ACTS.get(kind)
+    return act(state, facts) if act else state
+
+
+def _request(state: State, facts: dict[str, Any]) -> State:
+    state = replace(state, in_flight=state.in_flight + 1)
+    return state if state.activity in _KEPT_UNTIL_ASKED else replace(state, activity="thinking", detail="")
+
+
+def _response(state: State, facts: dict[str, Any]) -> State:
+    state = replace(state, in_flight=max(0, state.in_flight - 1))
+    if state.activity in (*_KEPT_UNTIL_ASKED, *_KEPT_UNTIL_WORK) or state.in_flight:
+        return state
+    if facts.get("stop") == "tool_use":
+        return replace(state, activity="executing", detail=", ".join(facts.get("tools") or ()))
+    turns = state.turns + (facts.get("stop") == "end")
+    return replace(state, activity="idle", detail=str(facts.get("error") or ""), turns=turns)
+
+
+def _prompt(state: State, facts: dict[str, Any]) -> State:
+    return replace(state, activity="thinking", detail="")
+
+
+def _budget_exceeded(state: State, facts: dict[str, Any]) -> State:
+    return replace(state, activity="budget_exceeded", detail=str(facts.get("which", "")))
+
+
+def _budget_raised(state: State, facts: dict[str, Any]) -> State:
+    return replace(state, activity="idle", detail="") if state.activity == "budget_exceeded" else state
+
+
+def _says(activity: Activity) -> Any:
+    def say(state: State, facts: dict[str, Any]) -> State:
+        if state.activity == "budget_exceeded":  # what the gateway saw is not talked over
+            return state
+        return replace(state, activity=activity, detail=str(facts.get("text", ""))[:500])
+
+    return say
+
+
+def _hook(state: State, facts: dict[str, Any]) -> State:
+    event = facts.get("event")
+    if event in ("notification", "asks") and state.activity not in _KEPT_UNTIL_ASKED:
+        return replace(state, activity="waiting_for_input", detail=str(facts.get("text", ""))[:500])
+    if event == "stop" and state.activity not in (*_KEPT_UNTIL_ASKED, *_KEPT_UNTIL_WORK) and not state.in_flight:
+        return replace(state, activity="idle", detail="")
+    return state
+
+
+def _stalled(state: State, facts: dict[str, Any]) -> State:
+    return replace(state, activity="stalled") if state.activity in ("thinking", "executing") else state
+
+
+def _interrupted(state: State, facts: dict[str, Any]) -> State:
+    return replace(state, activity="idle", detail="", in_flight=0)
+
+
+def _quiet(state: State, facts: dict[str, Any]) -> State:
+    return replace(state, activity="idle", detail="") if state.activity == "thinking" and not state.in_flight else state
+
+
+_ACTS = {
+    "request": _request,
+    "response": _response,
+    "prompt": _prompt,
+    "budget_exceeded": _budget_exceeded,
+    "budget_raised": _budget_raised,
+    "asks": _says("waiting_for_input"),
+    "blocked": _says("blocked"),
+    "done": _says("completed"),
+    "hook": _hook,
+    "stalled": _stalled,
+    "quiet": _quiet,
+    "interrupted": _interrupted,
+}
