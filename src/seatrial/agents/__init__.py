@@ -9,11 +9,12 @@ agents.execute_merge(project, agents.plan_merge(project, "ada"))
 """
 
 from seatrial.agents.access import Port, attach, events, execute, forward, logs, look, ports
+from seatrial.agents.configuration import write_example as write_configuration
 from seatrial.agents.doctor import doctor
 from seatrial.agents.gateway.keys import list_keys, remove_key, set_key
 from seatrial.agents.git.diffs import Diff
 from seatrial.agents.git.merge import MergePlan
-from seatrial.agents.harness import Harness, all_harnesses
+from seatrial.agents.harness import Harness, all_harnesses, installed
 from seatrial.agents.harness import find as find_harness
 from seatrial.agents.harness import read as read_harness
 from seatrial.agents.life import (
@@ -28,7 +29,7 @@ from seatrial.agents.life import (
     stop,
     wait,
 )
-from seatrial.agents.mailbox import Message, acknowledge, send, waiting
+from seatrial.agents.mailbox import Message, acknowledge, send, wait_delivered, waiting
 from seatrial.agents.mailbox import history as message_history
 from seatrial.agents.policy import Policy, parse_seconds, parse_size
 from seatrial.agents.project import Project, find_project
@@ -73,6 +74,7 @@ __all__ = [
     "find_project",
     "fork",
     "forward",
+    "installed",
     "list_keys",
     "logs",
     "look",
@@ -97,5 +99,7 @@ __all__ = [
     "template_chain",
     "template_names",
     "wait",
+    "wait_delivered",
     "waiting",
+    "write_configuration",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -129,7 +128,7 @@ def _programs(who: enter.Inhabitant, inodes: set[str]) -> dict[str, str]:
         with contextlib.suppress(OSError):
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):
-                    inode = os.readlink(descriptor).removeprefix("socket:[").removesuffix("]")
+                    inode = str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]")
                     if inode in inodes:
                         found[inode] = plain(Path(f"/proc/{pid}/comm").read_text().strip())
     return found

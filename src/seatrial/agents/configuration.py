@@ -86,6 +86,32 @@ def load(project: Project) -> Configuration:
     return Configuration(tuple(layers), **together)
 
 
+_EXAMPLE = """# What agents of this project are and may do.  docs/agents.md explains every key.
+
+[defaults]
+# harness = "claude-code"
+# template = "default"
+
+[policy.network]
+# hosts = ["preset:pypi", "example.org"]
+
+[policy.files]
+# include = [".env"]
+
+[budget]
+# usd = 5.0
+"""
+
+
+def write_example(project: Project) -> Path:
+    """Write `.seatrial/agents.toml` to fill in, unless there is one, and return where it is."""
+    file = project.root / ".seatrial" / "agents.toml"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(_EXAMPLE, encoding="utf-8")
+    return file
+
+
 def check_layer(values: Mapping[str, Any], where: str, known: tuple[str, ...] = _LAYER) -> None:
     """Refuse unknown keys, and a policy or budget that is not well written; AgentError or PolicyError."""
     for key in values:

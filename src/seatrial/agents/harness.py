@@ -7,6 +7,7 @@ A definition is found by name in the project's `.seatrial/harnesses/`, then in S
 from __future__ import annotations
 
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -163,3 +164,8 @@ def all_harnesses(root: Path | None = None) -> list[Harness]:
     """Return every harness that can be named, by name."""
     names = sorted({file.stem for folder in folders(root) for file in folder.glob("*.toml")})
     return [find(name, root) for name in names]
+
+
+def installed(harness: Harness) -> str:
+    """Return where a harness's program is; empty when it is not installed, its own name when it needs none."""
+    return (shutil.which(harness.program) or "") if harness.program else harness.name

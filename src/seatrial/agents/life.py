@@ -23,7 +23,7 @@ from seatrial.agents.specification import AgentSpec, Choices, resolve
 from seatrial.agents.terminal import Terminal
 from seatrial.errors import AgentError, SeatrialError, UnmergedWorkError
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS, _POKE_SECONDS = 20.0, 0.5
 _ALIVE = ("starting", "running", "stopping")
 
 
@@ -72,13 +72,13 @@ def stop(project: Project, name: str) -> AgentRecord:
     record = project.records.agent(name)
     if record.phase not in _ALIVE:
         return record
-    mailbox.poke(project, name, b"stop")
-    end = time.monotonic() + _STOP_SECONDS
+    end, again = time.monotonic() + _STOP_SECONDS, 0.0
     while (record := project.records.agent(name)).phase in _ALIVE and time.monotonic() < end:
         if not is_held(project, name):
             reconcile(project)
-            if project.records.agent(name).phase in _ALIVE:
-                mailbox.poke(project, name, b"stop")
+        if time.monotonic() > again:  # repeated: the supervisor may just have begun
+            again = time.monotonic() + _POKE_SECONDS
+            mailbox.poke(project, name, b"stop")
         time.sleep(0.01)
     if record.phase in _ALIVE:
         raise AgentError(f"The agent {name} does not stop.", hint=f"seatrial agent show {name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -84,6 +85,16 @@ def send(
             poke(project, name)
     marks = ", ".join("?" * len(stored))
     return _select(project, f"WHERE id IN ({marks}) ORDER BY id", *stored)
+
+
+def wait_delivered(project: Project, sent: list[Message], seconds: float = 600.0) -> list[Message]:
+    """Wait until messages were put before their recipients; returns them as they then are, after `seconds` at most."""
+    marks, end = ", ".join("?" * len(sent)), time.monotonic() + seconds
+    while True:
+        now_ = _select(project, f"WHERE id IN ({marks}) ORDER BY id", *(message.id for message in sent))
+        if all(message.delivered for message in now_) or time.monotonic() > end:
+            return now_
+        time.sleep(0.005)
 
 
 def waiting(project: Project, recipient: str) -> list[Message]:

@@ -61,6 +61,7 @@ class Supervisor:
         self._ledger = RecordedLedger(self.records, name)
         self._gateway = gateway_for(self.spec, self.folder, record.run, self._ledger, self.see)
         self._services: Services | None = None
+        self._mail = self._listen_for_pokes()
 
     async def start(self, *, resume: bool) -> None:
         """Make the sandbox, put the gateway into it, let the harness begin; SeatrialError when it does not."""
@@ -124,8 +125,7 @@ class Supervisor:
         """Watch until the sandbox ends or shall end, then write down how it was."""
         plan = self._plan()
         loop = asyncio.get_running_loop()
-        mail = self._listen_for_pokes()
-        loop.add_reader(mail, self._poked, mail)
+        loop.add_reader(self._mail, self._poked, self._mail)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop, "the supervisor was told to end")
         watch = self._watch_process(plan)
@@ -139,8 +139,8 @@ class Supervisor:
             if self._stopping:
                 await self._let_end(plan)
         finally:
-            loop.remove_reader(mail)
-            mail.close()
+            loop.remove_reader(self._mail)
+            self._mail.close()
             if watch is not None:
                 loop.remove_reader(watch)
                 os.close(watch)
@@ -256,9 +256,9 @@ class Supervisor:
         children = [a for a in self.records.agents() if a.spec.get("parent") == self.name]
         if len(children) >= self.spec.rules.spawn:
             raise AgentError(f"The policy lets {self.name} start {self.spec.rules.spawn} children.")
-        words = [sys.executable, "-m", "seatrial.cli", "agent", "start", name, "--parent", self.name, "--json"]
+        words = [sys.executable, "-c", "from seatrial.cli import main; main()", "agent", "start", name, "--json"]
+        words += ["--parent", self.name, "--harness", self.harness.name, "--task-file", "-"]
         words += ["--template", template] if template else []
-        words += ["--harness", self.harness.name, "--task-file", "-"]
         process = await asyncio.create_subprocess_exec(
             *words, cwd=self.project.root, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
@@ -269,7 +269,7 @@ class Supervisor:
 
 
 def main() -> None:
-    """Supervise one agent; the first line on the descriptor given tells the process that started this one how it went."""
+    """Supervise one agent; one line on the descriptor given tells the process that started this one how it went."""
     folder, name, how = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     os.set_inheritable(int(sys.argv[4]), False)
     ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)  # keys are in this memory
@@ -302,10 +302,12 @@ async def _supervise(project: Project, name: str, how: str) -> None:
 def _give_up(project: Project, name: str, problem: SeatrialError) -> None:
     """End what a failed start left, and write down why."""
     with contextlib.suppress(SeatrialError):
-        supervisor = Supervisor(project, name)
-        supervisor.runtime.kill(supervisor._plan())
-        supervisor.runtime.remove(supervisor._plan())
-        supervisor.terminal.close()
+        record = project.records.agent(name)
+        spec = AgentSpec.from_dict(record.spec)
+        runtime, plan = open_runtime(spec.runtime), place.sandbox_plan(project, spec, record.workspace)
+        runtime.kill(plan)
+        runtime.remove(plan)
+    Terminal(project.agent(name).socket("tmux")).close()
     project.records.note(name, "error", {"why": problem.message}, phase="error", activity="", detail=problem.message)
 
 

@@ -18,6 +18,10 @@ AREAS = {
         "seatrial.cli.see:see",
         "Ask questions about pictures, documents and video, on this machine's CPU.",
     ),
+    "agent": (
+        "seatrial.cli.agent:agent",
+        "Run coding agents in sandboxes of their own, and land their work.",
+    ),
     "evidence": (
         "seatrial.cli.evidence:evidence",
         "List and show the evidence that the areas have recorded.",

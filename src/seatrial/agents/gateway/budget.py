@@ -41,7 +41,7 @@ class Meter:
     """Compares what `ledger` says was spent, and what is on its way, with `budget`."""
 
     def __init__(self, budget: Budget, ledger: Ledger) -> None:
-        self._budget = budget
+        self.budget = budget
         self._ledger = ledger
         self._reservations: dict[int, Reservation] = {}
         self._number = 0
@@ -71,8 +71,9 @@ class Meter:
             await self._changed.wait()
 
     def set_budget(self, budget: Budget) -> None:
-        """Put another budget in force."""
-        self._budget = budget
+        """Put another budget in force; requests that wait are judged by it, too."""
+        self.budget = budget
+        self._changed.set()
 
     def settle(self, number: int | None, exchange: Exchange | None) -> None:
         """Release what was set aside (`number`, None: nothing).  `exchange` (None: none) is added to the ledger first.
@@ -91,7 +92,7 @@ class Meter:
             self._changed.set()
 
     def _exceeded(self, spent: Usage, aside: Reservation) -> Exceeded | None:
-        budget = self._budget
+        budget = self.budget
         if budget.requests is not None and spent.requests + len(self._reservations) >= budget.requests:
             return Exceeded("requests", budget.requests, spent.requests + len(self._reservations))
         if budget.tokens is not None and spent.tokens + aside.tokens >= budget.tokens:

@@ -33,7 +33,8 @@ class Gateway:
 
     The agent is known by the listening socket alone, which lives in its network namespace: whoever can connect to it
     is that agent.  `on_event(kind, facts)` is called in this event loop, with kinds `request`, `first_byte`,
-    `response`, `denied`, `budget_exceeded`, `upstream_error`, `key_echoed`, `replayed`, `replay_missing` and
+    `response` (of requests that cost tokens; each `request` has one `response`), `lookup` (counting tokens, listing
+    models), `denied`, `budget_exceeded`, `upstream_error`, `key_echoed`, `replayed`, `replay_missing` and
     `internal_error`.  `prices` is a price table to use in place of the shipped one; `tls` the authorities to trust.
 
     Raises PolicyError for hosts or services that may not be allowed, RecordingError for a recording that cannot be

@@ -4,15 +4,18 @@
 One file of Python's standard library; a request is one line of JSON, and so is the answer.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
 import socket
 import sys
 import uuid
+from typing import Any
 
 
-def call(verb, **values):
+def call(verb: str, **values: Any) -> dict[str, Any]:
     """Send one request to the supervisor and return its answer; exit with its error."""
     line = json.dumps({"verb": verb, **values}).encode() + b"\n"
     try:
@@ -21,7 +24,7 @@ def call(verb, **values):
             control.connect(os.environ.get("SEATRIAL_CONTROL", "/run/seatrial/control.sock"))
             control.sendall(line)
             answer = control.makefile("rb").readline()
-        said = json.loads(answer)
+        said: dict[str, Any] = json.loads(answer)
     except (OSError, ValueError) as problem:
         sys.exit(f"seatrial-agent: the control socket does not answer: {problem}")
     if not said.get("ok"):
@@ -29,12 +32,12 @@ def call(verb, **values):
     return said
 
 
-def text_of(words):
+def text_of(words: list[str]) -> str:
     """Return the words as text; none or `-` reads standard input."""
     return sys.stdin.read() if not words or words == ["-"] else " ".join(words)
 
 
-def show(messages):
+def show(messages: list[dict[str, Any]]) -> None:
     """Print messages, each line of a text marked."""
     for message in messages:
         print(f"{message['id']} from {message['sender']} ({message['created']})")
@@ -42,7 +45,7 @@ def show(messages):
             print(f"> {line}")
 
 
-def parser():
+def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="seatrial-agent", description="Talk to the yard outside of this sandbox.")
     verbs = top.add_subparsers(dest="verb", required=True)
@@ -69,7 +72,7 @@ def parser():
     return top
 
 
-def main():
+def main() -> None:
     """Run one verb."""
     options = parser().parse_args()
     verb = options.verb
