@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from seatrial.agents.gateway.budget import Exceeded, Meter
-from seatrial.agents.gateway.calls import Call, read_call
+from seatrial.agents.gateway.calls import Call, read_call, tool_names
 from seatrial.agents.gateway.decoding import Decoder
 from seatrial.agents.gateway.dialects import CREDENTIAL_HEADERS, DIALECTS, GENERATE, refusal
 from seatrial.agents.gateway.exchange import Progress
@@ -102,7 +102,7 @@ class ModelProxy:
         if call.kind == GENERATE:
             tokens = len(call.body) // BYTES_PER_TOKEN
             price = self._prices.find(call.model)
-            if price is None and self._policy.budget.usd is not None and self._replay is None:
+            if price is None and self._meter.budget.usd is not None and self._replay is None:
                 message = (
                     f"Seatrial: the price of {call.model[:100]} is not known, and a budget in USD is set. "
                     "Ask the user to name a price table that has it, or to use a budget of tokens."
@@ -115,7 +115,8 @@ class ModelProxy:
                 self._emit("budget_exceeded", facts)
                 return await self._refuse(connection, call.provider, "budget", admitted.message)
             number = admitted
-        self._emit("request", {"provider": call.provider.name, "model": call.model, "kind": call.kind})
+            offers = bool(tool_names(call.value))
+            self._emit("request", {"provider": call.provider.name, "model": call.model, "offers_tools": offers})
         await self._run(connection, request, call, number)
 
     async def _run(self, connection: ServerConnection, request: Request, call: Call, number: int | None) -> None:
@@ -140,13 +141,18 @@ class ModelProxy:
             connection.channel.abort()
 
     async def _settle(self, progress: Progress, number: int | None) -> None:
+        facts: dict[str, Any] = {"id": progress.id, "stop": "error", "tools": (), "error": "not kept"}
         try:
             exchange = await progress.close()
+            facts = {**vars(exchange), "usage": vars(exchange.usage)}
             self._meter.settle(number, exchange)
         except BaseException:
             self._meter.settle(number, None)
             raise
-        self._emit("response", {**vars(exchange), "usage": vars(exchange.usage)})
+        finally:
+            # Each `request` has its `response`, whatever happens: who counts what is under way relies on it.
+            offers = bool(tool_names(progress.call.value))
+            self._emit("response" if progress.call.kind == GENERATE else "lookup", {**facts, "offers_tools": offers})
 
     async def _from_upstream(
         self, connection: ServerConnection, request: Request, call: Call, progress: Progress
@@ -200,7 +206,7 @@ class ModelProxy:
         finally:
             # Counted even when the agent has just left: the model has said it.
             progress.feed(piece)
-        if first:
+        if first and progress.call.kind == GENERATE:
             self._emit("first_byte", {"provider": progress.call.provider.name, "model": progress.call.model})
 
     async def _from_recording(

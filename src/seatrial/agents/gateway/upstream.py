@@ -86,11 +86,11 @@ class Link:
                 self.channel.write(sent + whole + (self._http.send(h11.EndOfMessage()) or b""))
                 await self.channel.drain(self._idle)
                 return
-            self.channel.write(sent)
             while (piece := await body()) is not None:
-                self.channel.write(self._http.send(h11.Data(data=piece)) or b"")
+                self.channel.write(sent + (self._http.send(h11.Data(data=piece)) or b""))
+                sent = b""
                 await self.channel.drain(self._idle)
-            self.channel.write(self._http.send(h11.EndOfMessage()) or b"")
+            self.channel.write(sent + (self._http.send(h11.EndOfMessage()) or b""))
         except (ConnectionError, h11.LocalProtocolError) as problem:
             raise UpstreamFault(f"{self.origin.host} closed the connection.") from problem
 

@@ -136,7 +136,15 @@ def test_a_ledger_that_cannot_write_cuts_the_answer_off_and_still_counts() -> No
         answer = yard.raw(running.port, _written(path, body))
         assert not answer.endswith(b"0\r\n\r\n")
         running.until(lambda: "internal_error" in running.kinds())
+        assert running.kinds().count("request") == running.kinds().count("response") == 1
         assert ask(running.port)[0] == 400
+
+
+def test_a_budget_is_raised_while_the_gateway_runs() -> None:
+    with ScriptedModel(QUICK).serve() as model, yard.gateway(yard.policy(model.url, Budget(requests=1))) as running:
+        assert [ask(running.port)[0] for _ in range(2)] == [200, 400]
+        running.loop.call_soon_threadsafe(running.gateway.set_budget, Budget(requests=2))
+        assert [ask(running.port)[0] for _ in range(2)] == [200, 400]
 
 
 def test_a_waiting_request_goes_on_when_another_ends() -> None:

@@ -66,6 +66,7 @@ def test_every_dialect_reaches_its_api_with_the_real_key(model: Server, dialect:
     assert (exchange.stop, exchange.tools, exchange.streamed) == ("tool_use", ("bash",), streamed)
     assert exchange.model == body.get("model", "gemini-2.5-pro")
     assert running.kinds() == ["request", "first_byte", "response"]
+    assert running.facts("request")["offers_tools"] and running.facts("response")["offers_tools"]
     seen = model.seen[0]
     assert "inside" not in str(seen[2]) and "seatrial-placeholder" not in str(seen)
     assert seen[2]["accept-encoding"] == "identity"
@@ -125,7 +126,7 @@ def test_lists_and_counts_cost_nothing(model: Server) -> None:
         connection.request("GET", "/openai/v1/models")
         assert json.loads(connection.getresponse().read())["object"] == "list"
         connection.close()
-    assert running.ledger.spent() == Usage()
+    assert running.ledger.spent() == Usage() and running.kinds() == ["lookup", "lookup"]
 
 
 def test_unknown_places_are_one_sentence(model: Server) -> None:

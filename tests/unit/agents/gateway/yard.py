@@ -215,7 +215,8 @@ def read_request(client: socket.socket) -> bytes:
     length = next(
         (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
     )
-    while len(body) < length:
+    chunked = b"transfer-encoding: chunked" in head.lower()
+    while len(body) < length or (chunked and not body.endswith(b"0\r\n\r\n")):
         body += client.recv(65536)
     return head + b"\r\n\r\n" + body
 
