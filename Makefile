@@ -9,13 +9,17 @@ NATIVE := CMakeLists.txt $(shell find native -type f 2>/dev/null)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint native-check native-check-arm64 bench docs reference clean
+.PHONY: help demo demo-agents test lint native-check native-check-arm64 bench docs reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: $(VENV)/.user  ## Install, then ask the bundled model about the example pictures
 	$(BIN)/python examples/demo.py
+
+demo-agents: $(VENV)/.user  ## Two scripted agents at work: a message, diffs, conflict previews, a merge, a replay
+	tools/system_packages bubblewrap tmux
+	$(BIN)/python examples/agents/demo.py
 
 test: $(VENV)/.developer  ## Install with developer tools, then run every test
 	$(BIN)/python -m pytest
@@ -56,11 +60,12 @@ $(VENV)/.created: tools/system_packages
 
 # `pip install -e` leaves Python files where they are; only these need a new build.
 $(VENV)/.user: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
-	$(PIP) install --editable '.[vision]'
+	$(PIP) install --editable '.[vision,agents]'
 	touch $@
 
 $(VENV)/.developer: $(VENV)/.user
 	$(PIP) install --editable '.[dev]'
+	tools/system_packages bubblewrap tmux
 	@# The fonts that the recipe's pages are set in; without them its tests are skipped, with a reason.
 	-tools/system_packages $$($(BIN)/python -m recipes.pico.fonts)
 	touch $@

@@ -121,7 +121,7 @@ def _written(address: str) -> str:
 
 
 def _programs(who: enter.Inhabitant, inodes: set[str]) -> dict[str, str]:
-    from seatrial.agents.runtime.bubblewrap import processes_of
+    from seatrial.agents.runtime.running import processes_of
 
     found: dict[str, str] = {}
     for pid in processes_of(who.pid):

@@ -55,7 +55,10 @@ def start(project: Project, name: str, choices: Choices) -> AgentRecord:
 
 
 def resume(project: Project, name: str, task: str = "") -> AgentRecord:
-    """Start an agent again: same workspace, home and conversation; `task` is given to it at once."""
+    """Start an agent again: same workspace, home and conversation; `task` is given to it at once.
+
+    Raises AgentError when it runs already, and why it cannot be started.
+    """
     record = project.records.agent(name)
     if record.phase in _ALIVE:
         raise AgentError(f"The agent {name} runs already.", hint=f"seatrial agent message {name} TEXT")
@@ -153,7 +156,7 @@ def _moved(value: Any, old: Path, new: Path) -> Any:
 
 
 def set_budget(project: Project, name: str, budget: dict[str, float]) -> None:
-    """Change the limits of an agent; those of its family hold together.  0 is no limit."""
+    """Change the limits of an agent; those of its family hold together.  0 is no limit; AgentError for other names."""
     from seatrial.agents import configuration
 
     configuration.check_budget(budget, "budget")
@@ -164,16 +167,20 @@ def set_budget(project: Project, name: str, budget: dict[str, float]) -> None:
 
 
 def wait(project: Project, name: str, for_: tuple[str, ...], seconds: float) -> AgentRecord:
-    """Wait until an agent is `idle`, `done`, `asks`, `stopped` or what else its state is called; AgentError after
-    `seconds`, or when it has ended and what was waited for can no more come."""
+    """Wait until an agent is `idle`, `done`, `asks`, `stopped` or what else its state is called.
+
+    Raises AgentError after `seconds`, or when it does not run and what was waited for can no more come.
+    """
     wanted = {activity for name_ in for_ for activity in _WAITS.get(name_, (name_,))}
     end = time.monotonic() + seconds
     while True:
         record = project.records.agent(name)
         if record.activity in wanted or record.phase in wanted:
             return record
-        if record.phase in ("stopped", "error"):
-            raise AgentError(f"The agent {name} is {record.phase}: {record.detail}.", phase=record.phase)
+        if record.phase in ("created", "stopped", "error"):
+            raise AgentError(
+                f"The agent {name} is {record.phase}{record.detail and ': ' + record.detail}.", phase=record.phase
+            )
         if time.monotonic() > end:
             raise AgentError(f"The agent {name} is {record.activity or record.phase} after {seconds:.0f} seconds.")
         if record.phase in _ALIVE and not is_held(project, name):

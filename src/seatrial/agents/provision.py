@@ -29,7 +29,7 @@ def provision(project: Project, spec: AgentSpec) -> dict[str, Any]:
     """Make agent `spec` and return its workspace as it is recorded.
 
     The agent is written down first, as `provisioning`; what a killed process leaves is removed by `reconcile`.  When
-    anything fails, everything is taken back and the error raised.
+    anything fails, everything is taken back; raises AgentError or what the part that failed raises.
     """
     project.records.add_agent(spec.name, spec.as_dict())
     try:

@@ -21,6 +21,7 @@ from seatrial.errors import SandboxError
 
 _SESSION = "agent"
 _LOG_BYTES = 64 << 20
+_TMUX_SAYS = "Pane is dead"
 _SETTINGS = """
 set -g default-terminal tmux-256color
 set -g history-limit 20000
@@ -87,7 +88,8 @@ class Terminal:
     def screen(self, history: int = 0) -> str:
         """Return what the terminal shows, as plain text, with up to `history` lines above; empty when it is gone."""
         above = ("-S", str(-history)) if history else ()
-        return plain(self._try("capture-pane", "-p", *above, "-t", f"{_SESSION}:agent") or "").rstrip() + "\n"
+        lines = plain(self._try("capture-pane", "-p", *above, "-t", f"{_SESSION}:agent") or "").splitlines()
+        return "\n".join(line.rstrip() for line in lines if not line.startswith(_TMUX_SAYS)).rstrip() + "\n"
 
     def paste(self, text: str) -> None:
         """Give `text` to the program as pasted; control characters are left out.  SandboxError when it is gone."""
@@ -134,6 +136,5 @@ class Terminal:
 
 
 def last_words(screen: str) -> str:
-    """Return the last line of a screen that says something, leaving out what tmux adds."""
-    lines = [line.strip() for line in screen.splitlines()]
-    return next((line[:300] for line in reversed(lines) if line and not line.startswith("Pane is dead")), "")
+    """Return the last line of a screen that says something."""
+    return next((line.strip()[:300] for line in reversed(screen.splitlines()) if line.strip()), "")
