@@ -42,7 +42,7 @@ def import_image(archive: Path, name: str, most_bytes: int = 32 << 30) -> Path:
                     blob(copy, most_bytes)
                     copy.seek(0)
                     layers.apply(copy, folder, budget)
-    except (*layers.DAMAGED, OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+    except (*layers.DAMAGED, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         message = f"{archive} cannot be read as an image: {problem}."
         raise SandboxError(message, hint="docker save -o FILE IMAGE") from problem
     return target

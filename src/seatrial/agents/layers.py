@@ -76,6 +76,15 @@ def _apply(layer: IO[bytes], folder: Path, budget: Budget, fresh: set[Path]) -> 
                 raise SandboxError("The image's folders are nested too deeply.")
             if parts:
                 _take(archive, member, folder, parts, fresh)
+        check_end(archive)
+
+
+def check_end(archive: tarfile.TarFile) -> None:
+    """Raise SandboxError when an archive breaks off: the standard library takes a damaged header for the end."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) not in (b"", bytes(tarfile.BLOCKSIZE)):
+        raise SandboxError("The image is damaged: a layer breaks off.", hint="Save it again.")
 
 
 def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, parts: list[str], fresh: set[Path]) -> None:

@@ -18,7 +18,8 @@ from seatrial.errors import PolicyError
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
-_NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/boot")
+_NEVER = ("/", "/run", "/boot", "/home", "/root", "/etc", "/var")
+_OURS = ("/workspace", "/home/agent", "/run/seatrial", "/shared", "/proc", "/sys", "/dev", "/usr", "/tmp")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Files:
     caches: tuple[str, ...] = ()
     """Host folders of package caches: read-only below, written to a private layer (`~/.npm`, `~/.cache/pip`)."""
     root: str = ""
-    """A root file system unpacked from an OCI image (`agent image`); empty: the host's toolchain."""
+    """An image unpacked by `agent image`, a folder, or an image of Podman's or Docker's; empty: the host's tools."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,8 @@ def _check_path(path: str) -> None:
         raise PolicyError(f"files: {path!r} is not an absolute path.", hint="Write /a/path or ~/a/path, without '..'.")
     if str(expanded) in _NEVER or path.rstrip("/") in ("~", ""):
         raise PolicyError(f"files: {path} as a whole cannot be shown to an agent.", hint="Name what it needs below.")
+    if any(expanded.is_relative_to(place) for place in _OURS):
+        raise PolicyError(f"files: {path} is a place that the sandbox has of its own.", hint="Name another place.")
 
 
 def _number(value: Any, where: str) -> int:

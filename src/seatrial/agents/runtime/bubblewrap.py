@@ -26,6 +26,7 @@ from seatrial.agents.runtime import filesystem
 from seatrial.agents.runtime.base import Completed, Finding
 from seatrial.agents.runtime.capture import captured
 from seatrial.agents.runtime.plan import USER, SandboxPlan, SandboxState
+from seatrial.agents.runtime.running import lives, processes_of
 from seatrial.agents.sandbox import cgroup, seccomp
 from seatrial.agents.sandbox.enter import Inhabitant
 from seatrial.errors import SandboxError
@@ -96,12 +97,9 @@ class Bubblewrap:
         """Read what bubblewrap reported, and see whether that process is still the one it was."""
         reported = _status(plan.folder / "status.json")
         pid = reported.get("child-pid", 0)
-        try:
-            dead = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            same = not dead and Path(f"/proc/{pid}/ns/pid").stat().st_ino == reported.get("pid-namespace")
-        except OSError:
-            same = False
-        return SandboxState(True, pid) if same else SandboxState(False, 0, reported.get("exit-code"))
+        if lives(pid, reported.get("pid-namespace", 0)):
+            return SandboxState(True, pid)
+        return SandboxState(False, 0, reported.get("exit-code"))
 
     def inhabitant(self, plan: SandboxPlan) -> Inhabitant:
         """Return bubblewrap's child."""
@@ -217,18 +215,4 @@ def _status(file: Path) -> dict[str, int]:
         for line in file.read_text().splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 found.update(json.loads(line))
-    return found
-
-
-def processes_of(first: int) -> list[int]:
-    """Return the processes that live in the process namespace of `first`."""
-    home, found = Path(f"/proc/{first}/ns/pid"), []
-    try:
-        inode = home.stat().st_ino
-    except OSError:
-        return []
-    for place in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if place.name.isdigit() and (place / "ns" / "pid").stat().st_ino == inode:
-                found.append(int(place.name))
     return found

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seatrial.agents import images
 from seatrial.agents.runtime.plan import HOME, USER, Mount, Overlay, SandboxPlan
 
 _STAGE = Path("/run/seatrial-stage")
@@ -20,6 +21,9 @@ _SHARED_ETC = (
     "terminfo", "timezone", "debian_version", "os-release", "inputrc",
 )  # fmt: skip
 _HIDDEN_PROC = ("kcore", "keys", "key-users", "timer_list", "sched_debug", "kallsyms", "kmsg")
+_NOT_OF_IMAGES = ("dev", "home", "proc", "run", "sys", "tmp", "workspace", "var/run", "var/tmp", "etc/hostname",
+                  "etc/hosts", "etc/nsswitch.conf", "etc/resolv.conf", "etc/passwd", "etc/group")  # fmt: skip
+_OPENED_OF_IMAGES = ("etc", "var")
 _SHARED_MEMORY = 512 << 20
 
 
@@ -52,14 +56,19 @@ def arrange(plan: SandboxPlan) -> Layout:
 
 def _place(mount: Mount, stage: _Stage) -> tuple[str, str, str]:
     if mount.kind == "cache":
-        private = Path(stage.plan.folder).parent / "caches" / mount.target.strip("/").replace("/", "-")
-        layer = Overlay(mount.source, private / "upper", private / "work", mount.target)
-        for folder in (layer.upper, layer.work):
-            folder.mkdir(parents=True, exist_ok=True)
-            if stage.plan.owner:
-                os.chown(folder, stage.plan.owner, stage.plan.owner)
-        return "--bind", stage.layered(layer), mount.target
+        return "--bind", stage.layered(cache_layers(stage.plan, mount)), mount.target
     return ("--bind" if mount.kind == "write" else "--ro-bind"), stage.reachable(mount.source), mount.target
+
+
+def cache_layers(plan: SandboxPlan, mount: Mount) -> Overlay:
+    """Return the layers of a cache, making the agent's own one if it is not there."""
+    private = plan.folder.parent / "caches" / mount.target.strip("/").replace("/", "-")
+    layer = Overlay(mount.source, private / "upper", private / "work", mount.target)
+    for folder in (layer.upper, layer.work):
+        folder.mkdir(parents=True, exist_ok=True)
+        if plan.owner:
+            os.chown(folder, plan.owner, plan.owner)
+    return layer
 
 
 class _Stage:
@@ -115,27 +124,66 @@ def _octal(text: str) -> str:
 
 
 def _system(plan: SandboxPlan, stage: _Stage) -> Iterator[str]:
-    root = Path(plan.policy.files.root) if plan.policy.files.root else None
-    if root is not None:
-        yield from ("--ro-bind", stage.reachable(root), "/")
+    if plan.policy.files.root:
+        yield from _unpacked(images.root_of(plan.policy.files.root), stage)
         return
-    yield from ("--ro-bind", "/usr", "/usr")
-    for name in _SYSTEM:
-        place = Path("/") / name
-        if place.is_symlink():
-            yield from ("--symlink", str(place.readlink()), str(place))
-        elif place.is_dir():
-            yield from ("--ro-bind", str(place), str(place))
-    prefix = Path(sys.base_prefix)
-    if not prefix.is_relative_to("/usr"):  # the interpreter of the `seatrial-agent` command
-        yield from ("--ro-bind", stage.reachable(prefix), str(prefix))
+    for source, target in host_places():
+        yield from ("--ro-bind", stage.reachable(source), target)
+    for target, link in host_links():
+        yield from ("--symlink", link, target)
+
+
+def _unpacked(root: Path, stage: _Stage) -> Iterator[str]:
+    """Show what is in a root file system piece by piece: mounts of our own need room beside the pieces."""
+    reachable = Path(stage.reachable(root))
+    for place in sorted(root.iterdir()):
+        if place.name in _NOT_OF_IMAGES:
+            continue
+        opened = place.name in _OPENED_OF_IMAGES and place.is_dir() and not place.is_symlink()
+        for piece in sorted(place.iterdir()) if opened else [place]:
+            inside = piece.relative_to(root)
+            if str(inside) in _NOT_OF_IMAGES:
+                continue
+            if piece.is_symlink():
+                yield from ("--symlink", str(piece.readlink()), f"/{inside}")
+            else:
+                yield from ("--ro-bind", str(reachable / inside), f"/{inside}")
+
+
+def host_places() -> list[tuple[Path, str]]:
+    """Return the folders of the host's toolchain and where they are inside."""
+    found = [(Path("/usr"), "/usr")]
+    found += [(place, str(place)) for name in _SYSTEM if (place := Path("/", name)).is_dir() and not place.is_symlink()]
+    prefix = Path(sys.base_prefix)  # the interpreter of the `seatrial-agent` command
+    return found if prefix.is_relative_to("/usr") else [*found, (prefix, str(prefix))]
+
+
+def host_links() -> list[tuple[str, str]]:
+    """Return the links at the top of the host's file system that lead into its toolchain."""
+    places = [Path("/", name) for name in _SYSTEM]
+    return [(str(place), str(place.readlink())) for place in places if place.is_symlink()]
 
 
 def _etc(plan: SandboxPlan, stage: _Stage) -> Iterator[str]:
+    for place in () if plan.policy.files.root else host_etc():
+        yield from ("--ro-bind", str(place), str(place))
+    folder, names = write_etc(plan, USER)
+    reachable = stage.reachable(folder)
+    for name in names:
+        yield from ("--ro-bind", f"{reachable}/{name}", f"/etc/{name}")
+
+
+def host_etc() -> list[Path]:
+    """Return what is shown of the host's /etc."""
+    return [place for name in _SHARED_ETC if (place := Path("/etc", name)).exists()]
+
+
+def write_etc(plan: SandboxPlan, uid: int) -> tuple[Path, list[str]]:
+    """Make the files of /etc that are a sandbox's own, the agent being user `uid`; return their folder and names."""
     made = {
-        "passwd": f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{USER}:{USER}:agent:{HOME}:/bin/bash\n"
+        "passwd": f"root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:{uid}:{uid}:agent:{HOME}:/bin/bash\n"
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-        "group": f"root:x:0:\nagent:x:{USER}:\nnogroup:x:65534:\n",
+        "group": f"root:x:0:\nagent:x:{uid}:\nnogroup:x:65534:\n",
         "hosts": f"127.0.0.1 localhost {plan.hostname}\n::1 localhost\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
         "resolv.conf": "# There is no name service inside: names are looked up by the gateway.\n",
@@ -147,15 +195,7 @@ def _etc(plan: SandboxPlan, stage: _Stage) -> Iterator[str]:
     for name, text in made.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o644)
-    if plan.policy.files.root:
-        return
-    for name in _SHARED_ETC:
-        place = Path("/etc") / name
-        if place.exists():
-            yield from ("--ro-bind", str(place), str(place))
-    reachable = stage.reachable(folder)
-    for name in made:
-        yield from ("--ro-bind", f"{reachable}/{name}", f"/etc/{name}")
+    return folder, list(made)
 
 
 def _masks() -> Iterator[str]:

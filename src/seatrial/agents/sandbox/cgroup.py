@@ -18,6 +18,7 @@ from seatrial.agents.policy import Limits
 
 _MOUNT = Path("/sys/fs/cgroup")
 _PARENT = "seatrial"
+_CONTROLLERS = ("memory", "pids", "cpu")
 _PERIOD = 100_000  # microseconds over which processor time is counted
 
 
@@ -94,9 +95,26 @@ def find(identity: str, mount: Path = _MOUNT) -> ControlGroup | None:
     """Return the group `identity` if there is one."""
     folders = [
         folder
-        for base in (mount, *(mount / name for name in ("memory", "pids", "cpu")))
+        for base in (mount, *(mount / name for name in _CONTROLLERS))
         if (folder := base / _PARENT / identity).is_dir()
     ]
+    return ControlGroup(tuple(folders)) if folders else None
+
+
+def of_process(pid: int, mount: Path = _MOUNT) -> ControlGroup | None:
+    """Return the group that a process is in, of those controllers that limit; None where it is in none of its own."""
+    folders = []
+    with contextlib.suppress(OSError):
+        ours = Path("/proc/self/cgroup").read_text().splitlines()
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            if line in ours:
+                continue
+            _, controllers, path = line.split(":", 2)
+            names = [name for name in controllers.split(",") if name in _CONTROLLERS]
+            base = mount / names[0] if names else mount
+            folder = base / path.lstrip("/")
+            if (names or not controllers) and folder != base and (folder / "cgroup.procs").is_file():
+                folders.append(folder)
     return ControlGroup(tuple(folders)) if folders else None
 
 
@@ -117,7 +135,7 @@ def _version2(identity: str, mount: Path) -> list[Path]:
 
 def _version1(identity: str, mount: Path) -> list[Path]:
     made = []
-    for name in ("memory", "pids", "cpu"):
+    for name in _CONTROLLERS:
         folder = mount / name / _PARENT / identity
         try:
             if (mount / name / "cgroup.procs").is_file():

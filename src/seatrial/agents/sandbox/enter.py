@@ -136,12 +136,13 @@ def _become(
 
 
 def _give_up_privileges(library: ctypes.CDLL, uid: int) -> None:
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    _checked(library.prctl(_SET_DUMPABLE, 0, 0, 0, 0))
+    # First what needs privileges: where root has no user namespace to leave, they end with the change of user.
     for capability in range(64):
         if library.prctl(_DROP_BOUNDING, capability, 0, 0, 0) != 0:
             break
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    _checked(library.prctl(_SET_DUMPABLE, 0, 0, 0, 0))
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITIES, 0))
     _checked(library.capset(header, ctypes.create_string_buffer(24)))
     _checked(library.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -218,6 +219,8 @@ def _open_namespaces(pid: int, names: Sequence[str]) -> dict[str, int]:
                 os.close(owner)
             else:
                 opened["owner"] = owner
+                if "user" in opened and os.fstat(opened["user"]).st_ino == os.fstat(owner).st_ino:
+                    os.close(opened.pop("user"))  # containers have one for both, and none can be joined twice
     except OSError as problem:
         for descriptor in opened.values():
             os.close(descriptor)

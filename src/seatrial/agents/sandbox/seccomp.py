@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from typing import Any
 
 from seatrial.errors import SandboxError
 
@@ -95,6 +96,7 @@ _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}
 _TERMINAL_INPUT = (0x5412, 0x541C, 0x541D)  # TIOCSTI, TIOCLINUX, TIOCCONS
 _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (glibc lists interfaces through it)
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_PERSONALITY_BITS, _TOP, _WORD = 0x20008, 0x80000000, 0xFFFFFFFF
 
 
 def program(machine: str | None = None) -> bytes:
@@ -152,3 +154,36 @@ def _refuse_values(argument: int, values: tuple[int, ...]) -> list[bytes]:
 def _allow_values(argument: int, values: tuple[int, ...], error: int) -> list[bytes]:
     allowed = [step for value in values for step in _on(value, [_op(_RETURN, _ALLOW)])]
     return [_op(_LOAD, _ARGUMENTS + 8 * argument), *allowed, _op(_RETURN, _ERRNO | error)]
+
+
+def profile() -> dict[str, Any]:
+    """Return the same filter as container engines take it, ready for JSON.
+
+    An engine leaves out calls whose names its libseccomp does not know; those stay allowed there.
+    """
+    rules = [
+        {"names": list(REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+        *(_rule("clone", 0, errno.EPERM, bit, bit) for bit in _bits(_NEW_NAMESPACES)),
+        *(_rule("ioctl", 1, errno.EPERM, _WORD, value) for value in _TERMINAL_INPUT),
+        *(_rule("socket", 0, errno.EAFNOSUPPORT, _WORD, value) for value in range(32) if value not in _FAMILIES),
+        *(_rule("socket", 0, errno.EAFNOSUPPORT, bit, bit) for bit in _bits(_WORD & ~31)),
+        # Every bit is refused that no allowed personality has; the highest one is set in the question for it alone.
+        *(_rule("personality", 0, errno.EPERM, bit | _TOP, bit) for bit in _bits(_WORD & ~(_PERSONALITY_BITS | _TOP))),
+        *(_rule("personality", 0, errno.EPERM, bit | _TOP, _TOP) for bit in _bits(_WORD & ~_TOP)),
+    ]
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64" if platform.machine() == "x86_64" else "SCMP_ARCH_AARCH64"],
+        "syscalls": rules,
+    }
+
+
+def _rule(name: str, argument: int, error: int, mask: int, value: int) -> dict[str, Any]:
+    """Refuse the call when the bits of `mask` in an argument are those of `value`."""
+    test = {"index": argument, "op": "SCMP_CMP_MASKED_EQ", "value": mask, "valueTwo": value}
+    return {"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": error, "args": [test]}
+
+
+def _bits(mask: int) -> list[int]:
+    return [1 << place for place in range(32) if mask >> place & 1]
