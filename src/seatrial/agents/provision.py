@@ -36,6 +36,7 @@ def provision(project: Project, spec: AgentSpec) -> dict[str, Any]:
         if spec.program.program:
             place.program_place(spec.program)
         open_runtime(spec.runtime)
+        place.environment(spec, spec.program, spec.rules)
         workspace = _make(project, spec)
         project.records.update_agent(spec.name, phase="created", workspace=workspace)
         project.records.add_event(spec.name, "created", base=workspace["base"], branch=workspace["branch"])

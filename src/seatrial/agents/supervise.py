@@ -115,7 +115,7 @@ class Supervisor:
         try:
             if kind not in _NOT_NOTED:
                 self.records.note(self.name, kind, facts, **values)
-            if kind == "request":
+            if kind == "request" and facts.get("offers_tools", True):
                 self._delivery.taken()
         except AgentError as problem:  # a full disk must not end what runs
             sys.stderr.write(f"{problem.message}\n")
@@ -153,7 +153,7 @@ class Supervisor:
         if await self._delivery.interrupt():
             self.see("interrupted", {})
         if await self._delivery.deliver(self.state.takes_messages):
-            self.see("prompt", {})
+            self.see("prompt" if self.harness.provider else "delivered", {})
         if self._services:
             self._services.look()
         if disk.exceeded():

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from seatrial.errors import SandboxError
 
 _SESSION = "agent"
 _LOG_BYTES = 64 << 20
+_LAST_LOOKS = 5
 _TMUX_SAYS = "Pane is dead"
 _SETTINGS = """
 set -g default-terminal tmux-256color
@@ -83,7 +85,13 @@ class Terminal:
         state = self._try("display-message", "-p", "-t", f"{_SESSION}:agent", "#{pane_dead}")
         if state is None:
             return "the terminal is gone"
-        return None if state.strip() == "0" else last_words(self.screen())
+        if state.strip() == "0":
+            return None
+        for _ in range(_LAST_LOOKS):  # tmux may hear of the end before it has read all that was printed
+            if words := last_words(self.screen(history=50)):  # its own last line has moved the others up
+                return words
+            time.sleep(0.02)
+        return ""
 
     def screen(self, history: int = 0) -> str:
         """Return what the terminal shows, as plain text, with up to `history` lines above; empty when it is gone."""

@@ -32,6 +32,9 @@ from seatrial.agents.sandbox.enter import Inhabitant
 from seatrial.errors import SandboxError
 
 _POLL_SECONDS = 0.002
+# Keys such as C-c go to all that share the terminal.  Bubblewrap itself is told to ignore them, and ignored signals are
+# inherited, so the command starts by taking them back.
+_KEYBOARD = ("/usr/bin/env", "--default-signal=INT,QUIT,TSTP")
 _DOCTOR = "seatrial agent doctor"
 
 
@@ -71,7 +74,7 @@ class Bubblewrap:
         os.mkfifo(plan.folder / "go", 0o600)
         (plan.folder / "status.json").touch()
         self._write(plan, cgroup.create(plan.identity, plan.policy.limits))
-        return ("/bin/sh", str(plan.folder / "launch.sh"), "run", *plan.command)
+        return ("/bin/sh", str(plan.folder / "launch.sh"), "run", *_KEYBOARD, *plan.command)
 
     def await_ready(self, plan: SandboxPlan, seconds: float, ended: Callable[[], str | None]) -> Inhabitant:
         """Wait for bubblewrap to say that the sandbox exists."""
@@ -198,6 +201,7 @@ def _script(plan: SandboxPlan, group: cgroup.ControlGroup | None, mounts: bool) 
         "mode=$1; shift",
         f"exec 3<{folder}/arguments 4<{folder}/filter.bpf || exit 125",
         'if [ "$mode" = run ]; then',
+        "  trap '' INT QUIT TSTP",
         f"  exec 5>>{folder}/status.json 6<>{folder}/go || exit 125",
         '  set -- --json-status-fd 5 --block-fd 6 -- "$@"',
         "else",
