@@ -63,7 +63,7 @@ class Limits:
     disk: int = 10 * 2**30
     """Bytes written in workspace and home together; measured every few seconds, so a burst may pass it."""
     tmp: int = 2**30
-    """Bytes of /tmp, kept in memory."""
+    """Bytes of /tmp, kept in memory; a quarter of `memory` at most."""
     seconds: int = 0
     """Wall-clock seconds of one run."""
     open_files: int = 4096
