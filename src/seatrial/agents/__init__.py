@@ -37,6 +37,7 @@ from seatrial.agents.records import AgentRecord, Event
 from seatrial.agents.runtime.base import RUNTIMES, Finding
 from seatrial.agents.specification import AgentSpec, Choices
 from seatrial.agents.specification import resolve as resolve_spec
+from seatrial.agents.telemetry import export_events
 from seatrial.agents.templates import chain as template_chain
 from seatrial.agents.templates import create as create_template
 from seatrial.agents.templates import delete as delete_template
@@ -70,6 +71,7 @@ __all__ = [
     "events",
     "execute",
     "execute_merge",
+    "export_events",
     "find_harness",
     "find_project",
     "fork",

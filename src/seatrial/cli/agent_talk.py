@@ -77,20 +77,24 @@ def logs(name: str, lines: int, follow: bool, **options: Any) -> dict[str, Any]:
 @click.argument("name", required=False)
 @click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="Newest events.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes; with --json one object a line.")
+@click.option("--otlp", metavar="URL", help="Send them to an OpenTelemetry collector, e.g. http://127.0.0.1:4318.")
 @in_project
-def events(name: str | None, limit: int, follow: bool, **options: Any) -> dict[str, Any]:
+def events(name: str | None, limit: int, follow: bool, otlp: str | None, **options: Any) -> dict[str, Any]:
     """List what happened to agent NAME, or to all of the project.
 
     \b
     Examples:
       seatrial agent events ada
       seatrial agent events -f --json | jq .kind
+      seatrial agent events -f --otlp http://127.0.0.1:4318
     """
     from seatrial import agents
 
     project = project_of(options)
     if name:
         project.records.agent(name)
+    if otlp:
+        return {"sent": agents.export_events(project, name, otlp, limit=limit, follow=follow)}
     shown = []
     for event in agents.events(project, name, limit=limit, follow=follow):
         if options["as_json"] and follow:

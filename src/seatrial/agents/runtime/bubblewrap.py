@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from seatrial.agents.runtime import filesystem
 from seatrial.agents.runtime.base import Completed, Finding
+from seatrial.agents.runtime.bounds import bounds_of
 from seatrial.agents.runtime.capture import captured
 from seatrial.agents.runtime.plan import USER, SandboxPlan, SandboxState
 from seatrial.agents.runtime.running import lives, processes_of
@@ -110,7 +111,9 @@ class Bubblewrap:
         if not state.running:
             raise SandboxError("The sandbox does not run.", hint="seatrial agent resume NAME")
         group = cgroup.find(plan.identity)
-        return Inhabitant(state.pid, USER, tuple(group.entrances if group else ()), plan.policy.limits.open_files)
+        return Inhabitant(
+            state.pid, USER, tuple(group.entrances if group else ()), bounds_of(plan.policy.limits, group is not None)
+        )
 
     def run_once(
         self,
@@ -181,15 +184,14 @@ def _environment(plan: SandboxPlan) -> list[str]:
 def _script(plan: SandboxPlan, group: cgroup.ControlGroup | None, mounts: bool) -> str:
     """Return the start as a shell script: nothing of ours is in memory once bubblewrap runs."""
     folder, limits = shlex.quote(str(plan.folder)), plan.policy.limits
-    bounds = ["prlimit", "--core=0", f"--nofile={limits.open_files}"]
-    if limits.disk:
-        bounds.append(f"--fsize={limits.disk}")
-    if group is None:
-        bounds += [f"--as={limits.memory}"] if limits.memory else []
-        bounds += [f"--nproc={limits.pids}"] if limits.pids else []
+    bounds = ["ulimit -c 0", f"ulimit -n {limits.open_files}"]
+    bounds += [f"ulimit -f {limits.disk >> 9}"] if limits.disk else []
+    bounds += [f"ulimit -v {limits.memory >> 10}"] if limits.memory and group is None else []
+    # Shells disagree on how to limit processes.
+    counted = ["prlimit", f"--nproc={limits.pids}"] if limits.pids and group is None else []
     identity = ["setpriv", f"--reuid={plan.owner}", f"--regid={plan.owner}", "--clear-groups"] if plan.owner else []
     clock = ["timeout", "--foreground", "-s", "KILL", str(plan.seconds)] if plan.seconds else []
-    inner = f'exec {shlex.join([*bounds, *identity, *clock, "bwrap", "--args", "3", "--seccomp", "4"])} "$@"'
+    inner = f'exec {shlex.join([*counted, *identity, *clock, "bwrap", "--args", "3", "--seccomp", "4"])} "$@"'
     if mounts:
         rights = ["--mount"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--mount"]
         unshare = shlex.join(["unshare", *rights, "--propagation", "private", "/bin/sh", "-c"])
@@ -198,6 +200,7 @@ def _script(plan: SandboxPlan, group: cgroup.ControlGroup | None, mounts: bool) 
         "#!/bin/sh",
         "# Made by seatrial; runs bubblewrap inside the agent's limits.",
         *(f"echo $$ > {shlex.quote(entrance)} || exit 125" for entrance in (group.entrances if group else ())),
+        *(f"{bound} || exit 125" for bound in bounds),
         "mode=$1; shift",
         f"exec 3<{folder}/arguments 4<{folder}/filter.bpf || exit 125",
         'if [ "$mode" = run ]; then',

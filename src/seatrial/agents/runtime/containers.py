@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 from seatrial.agents import images
 from seatrial.agents.runtime import filesystem
 from seatrial.agents.runtime.base import Completed, Finding
+from seatrial.agents.runtime.bounds import bounds_of
 from seatrial.agents.runtime.capture import captured
 from seatrial.agents.runtime.container_options import GATE, at_most, empty_root, options, write_gate
 from seatrial.agents.runtime.plan import USER, SandboxPlan, SandboxState
@@ -122,7 +123,10 @@ class _Engine:
             raise SandboxError("The container does not run.", hint="seatrial agent resume NAME")
         group = cgroup.of_process(state.pid)
         return Inhabitant(
-            state.pid, self._uid(plan), tuple(group.entrances if group else ()), plan.policy.limits.open_files
+            state.pid,
+            self._uid(plan),
+            tuple(group.entrances if group else ()),
+            bounds_of(plan.policy.limits, group is not None),
         )
 
     def run_once(

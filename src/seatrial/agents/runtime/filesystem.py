@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seatrial.agents import images
 from seatrial.agents.runtime.plan import HOME, USER, Mount, Overlay, SandboxPlan
 
 _STAGE = Path("/run/seatrial-stage")
@@ -42,16 +41,22 @@ def arrange(plan: SandboxPlan) -> Layout:
         *_system(plan, stage),
         *_etc(plan, stage),
         "--proc", "/proc", *_masks(),
-        "--dev", "/dev", "--perms", "1777", "--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm",
+        "--dev", "/dev", "--perms", "1777", "--size", str(_within(plan, _SHARED_MEMORY)), "--tmpfs", "/dev/shm",
         *(part for device in plan.policy.devices.allow for part in ("--dev-bind", device, device)),
         "--remount-ro", "/dev",
-        "--perms", "1777", "--size", str(plan.policy.limits.tmp or 1 << 40), "--tmpfs", "/tmp",
-        "--perms", "1777", "--size", str(1 << 26), "--tmpfs", "/var/tmp",
+        "--perms", "1777", "--size", str(_within(plan, plan.policy.limits.tmp)), "--tmpfs", "/tmp",
+        "--perms", "1777", "--size", str(_within(plan, 1 << 26)), "--tmpfs", "/var/tmp",
         *(part for mount in plan.mounts for part in _place(mount, stage)),
         *(part for overlay in plan.overlays for part in ("--bind", stage.layered(overlay), overlay.target)),
         "--remount-ro", "/",
     ]  # fmt: skip
     return Layout(mounts, stage.fstab())
+
+
+def _within(plan: SandboxPlan, size: int) -> int:
+    """Return the size of a folder that is kept in memory: a full one must not end the agent."""
+    quarter = plan.policy.limits.memory // 4
+    return min(size or quarter or 1 << 40, quarter or size or 1 << 40)
 
 
 def _place(mount: Mount, stage: _Stage) -> tuple[str, str, str]:
@@ -82,31 +87,24 @@ class _Stage:
         """Return where `source` can be taken from by `plan.owner`."""
         if self.plan.owner is None or not source.is_dir() or _open_to_all(source):
             return str(source)
-        return self._add(source, "none", "bind,x-mount.mkdir")
+        return self._add(source, "none", "bind")
 
     def layered(self, overlay: Overlay) -> str:
         """Return where the two layers are one."""
         layers = (
             f"lowerdir={_escaped(overlay.lower)},upperdir={_escaped(overlay.upper)},workdir={_escaped(overlay.work)}"
         )
-        extra = "x-mount.mkdir" if os.geteuid() == 0 else "userxattr"
-        return self._add(None, "overlay", f"{layers},{extra}")
+        return self._add(None, "overlay", layers if os.geteuid() == 0 else f"{layers},userxattr")
 
     def fstab(self) -> str:
-        """Return the table; the place where things are staged comes first."""
-        if not self._lines:
-            return ""
-        if os.geteuid() == 0:
-            _STAGE.mkdir(mode=0o755, exist_ok=True)
-            return "\n".join([f"tmpfs {_STAGE} tmpfs mode=755", *self._lines]) + "\n"
-        return "\n".join(self._lines) + "\n"
+        """Return the table."""
+        return "\n".join([*self._lines, ""])
 
     def _add(self, source: Path | None, kind: str, options: str) -> str:
-        if os.geteuid() == 0:
-            target = _STAGE / str(len(self._lines))
-        else:
-            target = self.plan.folder / "layers" / str(len(self._lines))
-            target.mkdir(parents=True, exist_ok=True)
+        # Root's places are the same for all agents, as each mounts in a namespace of its own; the way to them is open.
+        base = _STAGE if os.geteuid() == 0 else self.plan.folder / "layers"
+        target = base / str(len(self._lines))
+        target.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lines.append(f"{_octal(str(source or 'overlay'))} {_octal(str(target))} {kind} {_octal(options)}")
         return str(target)
 
@@ -125,6 +123,8 @@ def _octal(text: str) -> str:
 
 def _system(plan: SandboxPlan, stage: _Stage) -> Iterator[str]:
     if plan.policy.files.root:
+        from seatrial.agents import images  # slow to import, and seldom needed
+
         yield from _unpacked(images.root_of(plan.policy.files.root), stage)
         return
     for source, target in host_places():

@@ -39,13 +39,14 @@ _CAPABILITIES = 0x20080522
 class Inhabitant:
     """Who is joined: a process of the sandbox, and what bounds those that join.
 
-    `pid` as seen from here; `uid` as seen inside; `entrances` are files of control groups.
+    `pid` as seen from here; `uid` as seen inside; `entrances` are files of control groups; `bounds` are resource limits
+    (`resource.RLIMIT_…`, value).
     """
 
     pid: int
     uid: int
     entrances: tuple[str, ...] = ()
-    open_files: int = 4096
+    bounds: tuple[tuple[int, int], ...] = ()
 
 
 def run_inside(
@@ -122,7 +123,8 @@ def _become(
             os.dup2(source, target)
         os.closerange(3, 1 << 16)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (who.open_files, who.open_files))
+        for kind, most in who.bounds:
+            resource.setrlimit(kind, (most, most))
         os.chdir(folder)
         _give_up_privileges(library, who.uid)
         os.execvpe(command[0], list(command), dict(environment))
