@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seatrial.agents import mailbox, place, provision, work
+from seatrial.agents import mailbox, nursery, place, provision, work
 from seatrial.agents.project import Project, all_projects, check_name
 from seatrial.agents.records import AgentRecord
 from seatrial.agents.runtime.base import open_runtime
@@ -71,7 +70,10 @@ def resume(project: Project, name: str, task: str = "") -> AgentRecord:
 
 
 def stop(project: Project, name: str) -> AgentRecord:
-    """Stop an agent: what runs is asked to end, then ended.  One that does not run is left as it is."""
+    """Stop an agent: what runs is asked to end, then ended.  One that does not run is left as it is.
+
+    Raises AgentError when it does not end within twenty seconds.
+    """
     record = project.records.agent(name)
     if record.phase not in _ALIVE:
         return record
@@ -296,21 +298,15 @@ def _launch(project: Project, name: str, how: str) -> None:
     """Start a supervisor and wait for its report; raises what it reports."""
     reader, writer = os.pipe()
     log = project.agent(name).path / "supervisor.log"
-    words = [sys.executable, "-m", "seatrial.agents.supervise", str(project.folder), name, how, str(writer)]
     with log.open("ab") as errors:
-        process = subprocess.Popen(
-            words, start_new_session=True, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-            pass_fds=(writer,), cwd="/",
-        )  # fmt: skip
+        nursery.start_supervisor((str(project.folder), name, how), errors.fileno(), writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         said = stream.readline()
     if not said:
-        process.wait()
         words_ = log.read_text(errors="replace").strip().splitlines()
         raise AgentError(f"The supervisor of {name} ended: {words_[-1] if words_ else 'no reason given'}.", log=log)
     problem = json.loads(said)["error"]
-    process.returncode = 0  # it lives on by itself; without this the interpreter warns about a child that still runs
     if problem:
         raise AgentError(problem["message"], hint=problem["hint"])
 

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from seatrial import paths
+from seatrial.agents import nursery
 from seatrial.agents.records import Records
 from seatrial.errors import AgentError, ProjectError
 
@@ -119,12 +119,7 @@ class AgentFolder:
 
     def socket(self, name: str) -> Path:
         """Return a short path for a socket that only this side uses: the kernel allows about 100 characters."""
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"seatrial-{os.geteuid()}"
-        base.mkdir(mode=0o700, exist_ok=True)
-        about = base.lstat()
-        if about.st_uid != os.geteuid() or about.st_mode & 0o077 or base.is_symlink():
-            raise AgentError(f"{base} is not a private folder of yours.", hint=f"Remove {base}.")
-        return base / f"{hashlib.sha256(str(self.path).encode()).hexdigest()[:16]}.{name}"
+        return nursery.private_folder() / f"{hashlib.sha256(str(self.path).encode()).hexdigest()[:16]}.{name}"
 
 
 def find_project(start: Path | None = None) -> Project:
