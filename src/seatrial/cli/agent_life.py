@@ -116,10 +116,10 @@ def show(name: str, **options: Any) -> dict[str, Any]:
     if not options["as_json"]:
         spec = record.spec
         click.echo(f"{name}: {coloured(record.phase)} {record.activity} {record.detail}".rstrip())
+        chosen = {**spec, "harness": spec["harness"]["name"], "template": " < ".join(spec["templates"])}
         for key in ("harness", "template", "runtime", "model", "profile"):
-            value = spec["harness"]["name"] if key == "harness" else spec.get(key) or ", ".join(spec["templates"])
-            if key != "profile" or spec["profile"]:
-                click.echo(f"  {key:<10} {value}  ({spec['why'][key]})")
+            if chosen[key]:
+                click.echo(f"  {key:<10} {chosen[key]}  ({spec['why'][key]})")
         click.echo(f"  branch     {record.workspace.get('branch')} from {record.workspace.get('base', '')[:12]}")
         click.echo(f"  budget     {json.dumps(spec['budget'])}, used {used.tokens:,} tokens in {used.requests} calls")
         click.echo(f"  folder     {facts['folder']}")
