@@ -4,7 +4,8 @@
 
 The repository has 50,000 files and 1 GB in its tree and history together; it is made in a temporary folder, or once in
 the folder given by `--repository`.  `first agent` checks the commit out once for all agents; `later agents` start from
-that.  `agent made` is the whole of `agents.create` without its start.  The cache of the kernel is as the runs leave it.
+that, `--runs` of them.  `agent made` is the whole of `agents.create` of a later one, without its start.  The kernel's
+cache of files is as the runs leave it.
 """
 
 from __future__ import annotations
@@ -71,21 +72,19 @@ def _measure(repository: Path, runs: int) -> dict[str, dict[str, float]]:
         project = agents.find_project(repository)
         choices = agents.Choices(harness="generic", arguments=("true",))
         options: dict[str, Any] = {"base": None, "owner": project.owner, "objects_inside": "/run/seatrial/objects"}
-        for run in range(runs):
-            for key in ("first agent", "later agents"):
-                name, target, cache = f"bench-{run}-{key[0]}", Path(base, "clone"), Path(base, "cache")
-                made = partial(create_workspace, repository, target, name=name, cache=cache, **options)
-                note(f"clone, {key}", _seconds(made))
-                release_base(project_source(repository), name)
-                shutil.rmtree(target)
-            shutil.rmtree(cache)
-            whole = partial(agents.create, project, "one", choices)
-            note("agent made" if run else "agent made, first", _seconds(whole))
+        cache = project.folder / "base"  # where agents of this project look, too
+        for run in range(runs + 1):
+            name, target = f"bench-{run}", Path(base, "clone")
+            made = partial(create_workspace, repository, target, name=name, cache=cache, **options)
+            note("clone, later agents" if run else "clone, first agent", _seconds(made))
+            release_base(project_source(repository), name)
+            shutil.rmtree(target)
+        for _ in range(runs):
+            note("agent made", _seconds(partial(agents.create, project, "one", choices)))
             agents.delete(project, "one", discard=True)
-            note("git clone --shared", _git("clone", "-q", "--shared", str(repository), f"{base}/shared"))
-            note("git worktree add", _git("-C", str(repository), "worktree", "add", "--detach", f"{base}/tree"))
-            _git("-C", str(repository), "worktree", "remove", "--force", f"{base}/tree")
-            shutil.rmtree(f"{base}/shared")
+        note("git clone --shared", _git("clone", "-q", "--shared", str(repository), f"{base}/shared"))
+        note("git worktree add", _git("-C", str(repository), "worktree", "add", "--detach", f"{base}/tree"))
+        _git("-C", str(repository), "worktree", "remove", "--force", f"{base}/tree")
     return {key: summary(values, 3) for key, values in seen.items()}
 
 
