@@ -27,6 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from seatrial.agents.sandbox import cgroup
 from seatrial.errors import AgentError
 
 _IDLE_SECONDS, _ANSWER_SECONDS, _MOST_BYTES = 300.0, 30.0, 1 << 20
@@ -109,7 +110,9 @@ def _version() -> str:
     """Return a name for this interpreter and this state of the code, which may be changed under a process that runs."""
     newest = max(file.stat().st_mtime_ns for file in Path(__file__).parents[1].glob("agents/**/*.py"))
     spaces = [Path(f"/proc/self/ns/{name}").stat().st_ino for name in ("mnt", "net", "pid", "user")]
-    return hashlib.sha256(repr((sys.executable, __file__, newest, spaces)).encode()).hexdigest()[:12]
+    # Those who are forked stay in its control group, and what they may limit depends on that.
+    about = (sys.executable, __file__, newest, spaces, cgroup.delegated())
+    return hashlib.sha256(repr(about).encode()).hexdigest()[:12]
 
 
 def main() -> None:

@@ -61,8 +61,9 @@ class Bubblewrap:
         if group is None:
             found.append(Finding("limits", True, "no control groups: limits hold for each process, with a watchdog"))
         else:
+            what = "memory, processes, processor time" if group.limits_processors else "memory, processes"
             group.remove()
-            found.append(Finding("limits", True, f"control groups, {len(group.folders)} controller folders"))
+            found.append(Finding("limits", True, f"control groups limit {what}"))
         return found
 
     def prepare(self, plan: SandboxPlan) -> tuple[str, ...]:
