@@ -43,6 +43,16 @@ bench: $(VENV)/.developer  ## Speed: kernels, then time to first token (beside t
 bench-vision: $(VENV)/.developer  ## The vision engine's numbers in one table, beside the peers that are installed
 	$(BIN)/python -m bench.vision --sizes 256M,2.2B --json bench/results/vision.json
 
+bench-agents: $(VENV)/.developer  ## Agents: starts (beside Podman and Docker where they work), clones, memory, messages, gateway
+	$(BIN)/python -m bench.agents_start
+	$(BIN)/python -m bench.agents_clone
+	$(BIN)/python -m bench.agents_many
+	$(BIN)/python -m bench.agents_gateway
+
+agent-clis: $(VENV)/.developer  ## Install Claude Code, Codex, Gemini CLI and OpenCode into build/agent-clis, and run them in the sandbox
+	tools/agent_clis
+	$(BIN)/python -m pytest tests/integration/agents/test_agent_clis.py
+
 docs: $(VENV)/.user  ## Write docs/cli.md and docs/settings.md from the program
 	$(BIN)/python -m seatrial.cli.reference docs
 

@@ -33,6 +33,7 @@ from seatrial.agents.mailbox import Message, acknowledge, send, wait_delivered, 
 from seatrial.agents.mailbox import history as message_history
 from seatrial.agents.policy import Policy, parse_seconds, parse_size
 from seatrial.agents.project import Project, find_project
+from seatrial.agents.provision import prepare
 from seatrial.agents.records import AgentRecord, Event
 from seatrial.agents.runtime.base import RUNTIMES, Finding
 from seatrial.agents.specification import AgentSpec, Choices
@@ -85,6 +86,7 @@ __all__ = [
     "parse_size",
     "plan_merge",
     "ports",
+    "prepare",
     "preview_between",
     "projects_with_agents",
     "publish",

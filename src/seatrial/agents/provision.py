@@ -13,7 +13,7 @@ from typing import Any
 from seatrial.agents import place, templates
 from seatrial.agents.git import relay as relays
 from seatrial.agents.git.source import find_source
-from seatrial.agents.git.workspace import create_workspace, release_base
+from seatrial.agents.git.workspace import create_workspace, prepare_checkout, release_base
 from seatrial.agents.project import AgentFolder, Project
 from seatrial.agents.runtime import open_runtime
 from seatrial.agents.runtime.plan import OURS
@@ -48,6 +48,14 @@ def provision(project: Project, spec: AgentSpec) -> dict[str, Any]:
             ) from problem
         raise
     return workspace
+
+
+def prepare(project: Project) -> bool:
+    """Do now what the first agent of a big repository would wait for; returns whether there was anything to do.
+
+    Raises ProjectError when there is no commit yet.
+    """
+    return prepare_checkout(project.root, project.folder / "base", project.owner)
 
 
 def take_back(project: Project, name: str) -> None:

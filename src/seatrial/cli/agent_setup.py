@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from seatrial.cli import progress
 from seatrial.cli.agent_options import budget_of, choices_of, choosing, in_project, project_of, table
 from seatrial.cli.groups import JsonCommand
 from seatrial.errors import AgentError
@@ -21,7 +22,7 @@ from seatrial.settings import Secret
 @click.option("--trust", is_flag=True, help="Let the project's agents.toml, as it is now, open the sandbox.")
 @in_project
 def init(trust: bool, **options: Any) -> dict[str, Any]:
-    """Prepare a repository for agents: write .seatrial/agents.toml to fill in.
+    """Prepare a repository for agents: write .seatrial/agents.toml to fill in; of a big one, check out a shared tree.
 
     \b
     Examples:
@@ -34,9 +35,11 @@ def init(trust: bool, **options: Any) -> dict[str, Any]:
     file = agents.write_configuration(project)
     if trust:
         project.trust()
+    with progress.working("checking out the tree that agents will share", quiet=options["as_json"]):
+        prepared = agents.prepare(project)
     if not options["as_json"]:
         click.echo(f"{file}\nstate: {project.folder}")
-    return {"file": str(file), "folder": str(project.folder), "trusted": project.is_trusted}
+    return {"file": str(file), "folder": str(project.folder), "trusted": project.is_trusted, "prepared": prepared}
 
 
 @click.group()

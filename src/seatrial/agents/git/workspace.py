@@ -114,6 +114,15 @@ def create_workspace(
     )
 
 
+def prepare_checkout(source: Path, cache: Path, owner: int | None) -> bool:
+    """Make the cached checkout of HEAD now, if the tree is big enough for one, so that the first agent need not wait.
+
+    Takes as long as `git checkout` of the tree; returns whether one is there.  Raises as `create_workspace` does.
+    """
+    found = find_source(source)
+    return _cached(found, found.commit("HEAD"), cache, owner) is not None
+
+
 def hold_base(source: Source, name: str, commit: str) -> None:
     """Keep a commit, and so all objects that agent `name` borrows, from the user's `git gc`: `refs/seatrial/base/NAME`.
 
