@@ -17,6 +17,7 @@ from seatrial.agents.git.merge import MergePlan
 from seatrial.agents.harness import Harness, all_harnesses, installed
 from seatrial.agents.harness import find as find_harness
 from seatrial.agents.harness import read as read_harness
+from seatrial.agents.images import images, import_image, remove_image
 from seatrial.agents.life import (
     create,
     delete,
@@ -77,6 +78,8 @@ __all__ = [
     "find_project",
     "fork",
     "forward",
+    "images",
+    "import_image",
     "installed",
     "list_keys",
     "logs",
@@ -92,6 +95,7 @@ __all__ = [
     "publish",
     "read_harness",
     "reconcile",
+    "remove_image",
     "remove_key",
     "resolve_spec",
     "resume",

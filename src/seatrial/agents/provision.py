@@ -109,7 +109,7 @@ def _make(project: Project, spec: AgentSpec) -> dict[str, Any]:
     relays.register(_relay(project), spec.name, made.base)
     workspace = place.workspace_record(made)
     chain = [templates.chain(name, project.root)[-1] for name in spec.templates]
-    _write_ours(folder, chain, workspace)
+    _write_ours(folder, spec, chain, workspace)
     _write_home(folder, spec, chain)
     _include(project, spec, Path(workspace["root"] or workspace["upper"]))
     _own(folder, project.owner)
@@ -121,12 +121,16 @@ def _make(project: Project, spec: AgentSpec) -> dict[str, Any]:
     return workspace
 
 
-def _write_ours(folder: AgentFolder, chain: list[templates.Template], workspace: Mapping[str, Any]) -> None:
+def _write_ours(
+    folder: AgentFolder, spec: AgentSpec, chain: list[templates.Template], workspace: Mapping[str, Any]
+) -> None:
     (folder.ours / "bin").mkdir(parents=True)
     shown = [target for _, target in (*workspace["borrowed"], *workspace["read_only"])]
     for target in (*_MOUNT_POINTS, *(t.removeprefix(f"{OURS}/") for t in shown if t.startswith(f"{OURS}/"))):
         (folder.ours / target).mkdir(parents=True, exist_ok=True)
-    interpreter = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    # An image has a Python of its own, or none: then agents in it have no `seatrial-agent`.
+    interpreter = "/usr/bin/env -S python3" if spec.rules.files.root else str(python)
     for name, source in _COMMANDS.items():
         target = folder.ours / "bin" / name
         text = source.read_text(encoding="utf-8")

@@ -33,6 +33,7 @@ VERBS = {
     "open": (f"{_WORK}:open_", "Show a port inside on this machine's loopback."),
     "template": (f"{_SETUP}:template", "Templates: what agents are told and given."),
     "harness": (f"{_SETUP}:harness", "Harnesses: the coding agents that can be run."),
+    "image": (f"{_SETUP}:image", "Root file systems unpacked from OCI images."),
     "keys": (f"{_SETUP}:keys", "Keys of model APIs; they never enter a sandbox."),
     "budget": (f"{_SETUP}:budget", "Show or change what an agent may spend."),
     "policy": (f"{_SETUP}:policy", "Show what an agent may touch."),

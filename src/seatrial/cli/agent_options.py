@@ -41,6 +41,9 @@ def choosing(function: Function) -> Function:
             click.option("--template", "-t", default="", help="What it is told and given."),
             click.option("--profile", "-p", default="", help="Profile of agents.toml."),
             click.option("--runtime", default="", help="bubblewrap, podman or docker."),
+            click.option(
+                "--image", default="", help="Root file system: an image, instead of this machine's toolchain."
+            ),
             click.option("--model", "-m", default="", help="Model, by the harness's name for it."),
             click.option("--base", default="", help="Commit to start from (default: HEAD)."),
             click.option("--task-file", type=click.File("r"), help="Read the task from a file; - is standard input."),
@@ -88,6 +91,8 @@ def choices_of(words: Sequence[str], options: dict[str, Any]) -> Choices:
         "limits": {key: value for key, value in limits.items() if value},
         "environment": {"set": dict(_pair(text) for text in options["env"])} if options["env"] else {},
     }
+    if options["image"]:
+        rules["files"]["root"] = options["image"]
     if options["children"]:
         rules["spawn"] = options["children"]
     return Choices(

@@ -179,6 +179,61 @@ def harness_check(file: Path, **options: Any) -> dict[str, Any]:
 
 
 @click.group()
+def image() -> None:
+    """Root file systems unpacked from OCI images, for `files.root` of a policy (`start --image`)."""
+
+
+@image.command("import", cls=JsonCommand)
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("name")
+def image_import(archive: Path, name: str, **options: Any) -> dict[str, Any]:
+    """Unpack ARCHIVE (of `podman save` or `docker save`) once, as image NAME.
+
+    \b
+    Example:
+      podman save --format oci-archive -o node.tar docker.io/library/node:22 && seatrial agent image import node.tar node
+    """
+    from seatrial import agents
+
+    with progress.working(f"unpacking {archive}", quiet=options["as_json"]):
+        folder = agents.import_image(archive, name)
+    if not options["as_json"]:
+        click.echo(folder)
+    return {"name": name, "folder": str(folder)}
+
+
+@image.command("list", cls=JsonCommand)
+def image_list(**options: Any) -> dict[str, Any]:
+    """List the images that were unpacked.
+
+    \b
+    Example:
+      seatrial agent image list
+    """
+    from seatrial import agents
+
+    names = agents.images()
+    if not options["as_json"]:
+        click.echo("\n".join(names))
+    return {"images": names}
+
+
+@image.command("remove", cls=JsonCommand)
+@click.argument("name")
+def image_remove(name: str, **options: Any) -> dict[str, Any]:
+    """Remove an image; agents that are made of it cannot be started any more.
+
+    \b
+    Example:
+      seatrial agent image remove node
+    """
+    from seatrial import agents
+
+    agents.remove_image(name)
+    return {"removed": name}
+
+
+@click.group()
 def keys() -> None:
     """Keys of model APIs.  The gateway holds them; they never enter a sandbox."""
 
