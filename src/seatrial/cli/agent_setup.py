@@ -191,7 +191,7 @@ def image_import(archive: Path, name: str, **options: Any) -> dict[str, Any]:
 
     \b
     Example:
-      podman save --format oci-archive -o node.tar docker.io/library/node:22 && seatrial agent image import node.tar node
+      podman save --format oci-archive -o node.tar node:22 && seatrial agent image import node.tar node
     """
     from seatrial import agents
 
