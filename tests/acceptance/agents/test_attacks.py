@@ -42,7 +42,8 @@ def python(yard: Yard, code: str) -> str:
     program = (
         "import ctypes, errno, os, socket, struct, fcntl\n"
         "libc = ctypes.CDLL(None, use_errno=True)\n"
-        "def call(*a):\n    r = libc.syscall(*a)\n    return 'done' if r >= 0 else errno.errorcode[ctypes.get_errno()]\n"
+        "def call(*a):\n    r = libc.syscall(*a)\n"
+        "    return 'done' if r >= 0 else errno.errorcode[ctypes.get_errno()]\n"
         f"try:\n{lines}\nexcept OSError as problem:\n    print(errno.errorcode.get(problem.errno, str(problem)))\n"
     )
     done = yard.run("exec", "eve", "--", "python3", "-c", program)
@@ -179,7 +180,8 @@ for top in ("/home", "/workspace", "/run", "/tmp", "/dev/shm", "/etc"):
     for folder, _, files in os.walk(top):
         for file in files:
             try:
-                if needle in open(os.path.join(folder, file), "rb").read(1 << 24): found.append(os.path.join(folder, file))
+                path = os.path.join(folder, file)
+                if needle in open(path, "rb").read(1 << 24): found.append(path)
             except OSError: pass
 print(found)
 """

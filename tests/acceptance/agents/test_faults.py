@@ -22,8 +22,9 @@ def killed(yard: Yard, part: float, usual: float, *words: str) -> None:
     """Run a command and kill it, with all that it has started in its process group, after a part of its usual time."""
     command = [str(Path(sys.executable).with_name("seatrial")), "agent", *words]
     environment = {**os.environ, "SEATRIAL_HOME": str(yard.home)}
+    nothing = subprocess.DEVNULL
     process = subprocess.Popen(command, cwd=yard.repository, env=environment, start_new_session=True,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+                               stdin=nothing, stdout=nothing, stderr=nothing)  # fmt: skip
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(usual * part)
     with contextlib.suppress(ProcessLookupError):
@@ -102,7 +103,7 @@ def test_killed_parts_are_found_and_work_goes_on(yard: Yard, what: str) -> None:
                '[[turn]]\nwhen = "go on"\ntext = "still here"\n')  # fmt: skip
     yard.ok("start", "ada", "begin", "-H", "mini")
     yard.ok("wait", "ada")
-    pid = [p for p in yard.processes("agents.supervise")]
+    pid = yard.processes("agents.supervise")
     assert len(pid) == 1
     if what in ("supervisor", "everything"):
         os.kill(pid[0], signal.SIGKILL)
