@@ -123,6 +123,7 @@ class Control:
                 continue
         if messages and not keep:
             mailbox.acknowledge(self._project, self._name, messages[-1].id)
+            self._see("inbox", {"upto": messages[-1].id})
         return {"messages": [message.as_dict() for message in messages]}
 
     def _limit_rate(self) -> None:

@@ -33,11 +33,13 @@ class Delivery:
         messages = mailbox.waiting(self._project, self._name)
         await self._type_raw([m for m in messages if m.kind == "raw"])
         messages = [m for m in messages if m.kind != "raw"]
-        if not messages or self._harness.delivery != "paste" or not takes_messages or not self._shows_prompt():
+        if not messages or self._harness.delivery != "paste":
             return False
         fresh = [m for m in messages if m.delivered is None]
-        if not fresh:
+        if not fresh:  # it has called no model since, so it is not at work, whatever it seems to be at
             await self._again(messages)
+            return False
+        if not takes_messages or not self._shows_prompt():
             return False
         self._terminal.paste("\n\n".join(message.shown() for message in fresh))
         await self._submit()

@@ -44,7 +44,10 @@ class Harness:
     """The model API that it calls: `anthropic`, `openai`, `gemini`; empty: none."""
     start: Words = ()
     resume: Words = ()
-    """Goes on with the conversation that is in the home folder; empty: the start command."""
+    """Goes on with the conversation that is in the home folder; empty: the start command.
+
+    Without `{task}`, a task that is given at a resume is typed into the terminal, as a message is.
+    """
     version: Words = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +76,10 @@ class Harness:
     def command(self, values: Mapping[str, str], arguments: Sequence[str], *, resume: bool) -> list[str]:
         """Return the words of the command line."""
         return list(_filled((self.resume if resume and self.resume else self.start), values, arguments))
+
+    def takes_task(self, *, resume: bool) -> bool:
+        """Whether the command line has a place for a task."""
+        return "{task}" in str(self.resume if resume and self.resume else self.start)
 
     def fill(self, text: str, values: Mapping[str, str]) -> str:
         """Return `text` (of a file or variable) with its placeholders filled, in one pass."""

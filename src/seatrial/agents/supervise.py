@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seatrial.agents import place, states
+from seatrial.agents import mailbox, place, states
 from seatrial.agents.control import Control
 from seatrial.agents.delivery import Delivery
 from seatrial.agents.egress import RecordedLedger, gateway_for
@@ -83,7 +83,11 @@ class Supervisor:
             )
             self._services.start()
         self.runtime.release(plan)
-        self._begin(prompted=bool(self.spec.task and self.harness.provider))
+        by_command = self.harness.takes_task(resume=resume)
+        if self.spec.task and not by_command:
+            nonce = f"task of run {record.run + 1}"
+            mailbox.send(self.project, mailbox.USER, self.name, self.spec.task, nonce=nonce)
+        self._begin(prompted=bool(self.spec.task and self.harness.provider and by_command))
         await asyncio.sleep(_EARLY_SECONDS)
         if (words := self.terminal.ended()) is not None:
             self._end(plan)

@@ -22,6 +22,12 @@ def test_words_are_words_whatever_is_in_them() -> None:
     assert made.command({"task": "", "model": "m"}, [], resume=True) == ["p", "--model", "m"]
 
 
+def test_what_has_no_place_for_a_task_is_known() -> None:
+    made = harness.from_dict({"name": "x", "start": ["p", ["{task}"]], "resume": ["p", "--continue"]}, "here")
+    assert made.takes_task(resume=False) and not made.takes_task(resume=True)
+    assert harness.from_dict({"name": "x", "start": ["p", ["{task}"]]}, "here").takes_task(resume=True)
+
+
 @pytest.mark.parametrize(
     ("values", "names"),
     [

@@ -47,6 +47,25 @@ def test_a_question_gives_way_to_work() -> None:  # 32
     assert after(state, "request", {}).activity == "thinking"
 
 
+def test_a_question_comes_back_at_the_end_of_the_turn_until_it_is_answered() -> None:
+    asked = run(("request", {}), ("response", TOOL), ("asks", {"text": "which?"}), ("request", {}))
+    assert asked.activity == "thinking"
+    ended = after(asked, "response", END)
+    assert (ended.activity, ended.detail) == ("waiting_for_input", "which?")
+    assert after(ended, "hook", {"event": "stop"}) == ended
+    answered = after(ended, "prompt", {})
+    assert after(after(answered, "request", {}), "response", END).activity == "idle"
+    fetched = after(ended, "inbox", {})
+    assert fetched.activity == "executing" and after(after(fetched, "request", {}), "response", END).activity == "idle"
+
+
+def test_calls_on_the_side_change_nothing() -> None:
+    side, state = {"offers_tools": False, "stop": "end"}, run(("prompt", {}))
+    assert after(state, "request", side) == state == after(state, "response", side)
+    state = run(("request", {}), ("request", side), ("response", side))
+    assert state.activity == "thinking" and state.in_flight == 1
+
+
 def test_a_spent_budget_is_not_talked_over() -> None:  # 34
     state = run(("budget_exceeded", {"which": "usd"}), ("done", {"text": "x"}), ("asks", {"text": "x"}))
     assert (state.activity, state.detail) == ("budget_exceeded", "usd")
@@ -66,7 +85,7 @@ def test_silence_is_stalled_only_while_it_works() -> None:
 
 
 KINDS = ["request", "response", "prompt", "asks", "blocked", "done", "hook", "stalled", "quiet", "interrupted",
-         "budget_exceeded", "budget_raised", "status", "denied", "unknown"]  # fmt: skip
+         "budget_exceeded", "budget_raised", "status", "denied", "inbox", "unknown"]  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from([{}, TOOL, END, {"event": "stop"}, {"text": "x"}]))))

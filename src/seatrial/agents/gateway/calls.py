@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -126,14 +127,31 @@ def read_call(provider: Provider, kind: str, method: str, target: str, body: byt
 
 def tool_names(value: dict[str, Any]) -> list[str]:
     """Return the names of the tools that a request offers, in any dialect."""
-    names: list[str] = []
-    for tool in value.get("tools") or []:
+    items = value.get("input") if isinstance(value.get("input"), list) else []
+    # Codex puts its tools into the conversation, in groups that it calls namespaces.
+    added = [item for item in items or [] if isinstance(item, dict) and item.get("type") == "additional_tools"]
+    return [name for holder in (value, *added) for name in _names(holder.get("tools"))]
+
+
+def _names(tools: Any) -> Iterator[str]:
+    for tool in tools if isinstance(tools, list) else []:
         if not isinstance(tool, dict):
             continue
-        for entry in tool.get("functionDeclarations") or [tool.get("function") or tool]:
+        inner = tool.get("functionDeclarations") or (tool.get("tools") if tool.get("type") == "namespace" else None)
+        for entry in inner if isinstance(inner, list) else [tool.get("function") or tool]:
             if isinstance(entry, dict):
-                names.append(str(entry.get("name") or entry.get("type") or ""))
-    return names
+                yield str(entry.get("name") or entry.get("type") or "")
+
+
+def offers_tools(value: dict[str, Any]) -> bool:
+    """Whether a request belongs to the agent's work: it offers tools, and its answer need not be JSON.
+
+    What does not is a call on the side: a title, a summary, a choice between models.
+    """
+    text = value.get("text")
+    form = text.get("format") if isinstance(text, dict) else None
+    on_the_side = isinstance(form, dict) and form.get("type") == "json_schema"
+    return bool(tool_names(value)) and not on_the_side
 
 
 def _ask_for_usage(path: str, value: dict[str, Any], body: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from seatrial.agents.gateway.budget import Exceeded, Meter
-from seatrial.agents.gateway.calls import Call, read_call, tool_names
+from seatrial.agents.gateway.calls import Call, offers_tools, read_call
 from seatrial.agents.gateway.decoding import Decoder
 from seatrial.agents.gateway.dialects import CREDENTIAL_HEADERS, DIALECTS, GENERATE, refusal
 from seatrial.agents.gateway.exchange import Progress
@@ -115,7 +115,7 @@ class ModelProxy:
                 self._emit("budget_exceeded", facts)
                 return await self._refuse(connection, call.provider, "budget", admitted.message)
             number = admitted
-            offers = bool(tool_names(call.value))
+            offers = offers_tools(call.value)
             self._emit("request", {"provider": call.provider.name, "model": call.model, "offers_tools": offers})
         await self._run(connection, request, call, number)
 
@@ -151,7 +151,7 @@ class ModelProxy:
             raise
         finally:
             # Each `request` has its `response`, whatever happens: who counts what is under way relies on it.
-            offers = bool(tool_names(progress.call.value))
+            offers = offers_tools(progress.call.value)
             self._emit("response" if progress.call.kind == GENERATE else "lookup", {**facts, "offers_tools": offers})
 
     async def _from_upstream(

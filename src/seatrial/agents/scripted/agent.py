@@ -279,8 +279,9 @@ class Prompt:
 
     def read(self) -> str | None:
         """Return the next message; None at the end of input."""
-        say("\x1b[?2004h> " if self._terminal else "> ")
         with self._characters():
+            # After the terminal is set up: what is typed at once would else be read by the rules of before.
+            say("\x1b[?2004h> " if self._terminal else "> ")
             message = bytearray()
             pasting = False
             while True:

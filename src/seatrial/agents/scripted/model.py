@@ -46,7 +46,7 @@ class ScriptedModel:
 
     def turn(self, ask: Ask) -> tuple[Turn, str]:
         """Return the turn that is due, and the fault that goes with it."""
-        if not ask.tools and self.script.without_tools == "side":
+        if (not ask.tools or ask.schema) and self.script.without_tools == "side":
             text = json.dumps(required(ask.schema)) if ask.schema else SIDE_ANSWER
             return Turn(text=text), ""
         conversation, number = self.script.place(ask.rounds)

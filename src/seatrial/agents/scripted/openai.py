@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from seatrial.agents.scripted.shapes import Answer, Ask, Events, Rounds, event, plain
@@ -13,12 +14,23 @@ _SAID = ("function_call", "custom_tool_call", "local_shell_call", "reasoning", "
 
 
 def _tools(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    given = body.get("input")
+    # Codex puts its tools into the conversation, in groups; a tool with a grammar takes text, not JSON.
+    added = [item for item in given if item.get("type") == "additional_tools"] if isinstance(given, list) else []
     tools = {}
-    for tool in body.get("tools") or []:
-        described = tool.get("function") or tool
-        name = described.get("name") or tool.get("type")
-        tools[str(name)] = described.get("parameters") or {}
+    for holder in (body, *added):
+        for tool in _flat(holder.get("tools") or []):
+            described = tool.get("function") or tool
+            name = described.get("name") or tool.get("type")
+            about = str(described.get("description") or "")
+            free = {"freeform": about} if tool.get("type") == "custom" else None
+            tools[str(name)] = free or described.get("parameters") or {}
     return tools
+
+
+def _flat(tools: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for tool in tools:
+        yield from tool.get("tools") or [] if tool.get("type") == "namespace" else [tool]
 
 
 def read_responses(body: dict[str, Any]) -> Ask:
@@ -57,7 +69,7 @@ def read_chat(body: dict[str, Any]) -> Ask:
     return Ask(str(body.get("model")), streamed, rounds.all(), rounds.last, _tools(body), schema, options)
 
 
-def _items(answer: Answer) -> list[dict[str, Any]]:
+def _items(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     if answer.pieces:
         part = {"type": "output_text", "text": answer.text, "annotations": []}
@@ -68,6 +80,8 @@ def _items(answer: Answer) -> list[dict[str, Any]]:
         if name == "local_shell":
             action = {"type": "exec", "env": {}, **given}
             call = {"type": "local_shell_call", "action": action}
+        elif "freeform" in ask.tools.get(name, {}):
+            call = {"type": "custom_tool_call", "name": name, "input": given["input"]}
         else:
             call = {"type": "function_call", "name": name, "arguments": json.dumps(given)}
         items.append({"id": f"fc_{key}", "call_id": f"call_{key}", "status": "completed", **call})
@@ -87,7 +101,7 @@ def whole_response(ask: Ask, answer: Answer) -> dict[str, Any]:
         "error": None,
         "incomplete_details": {"reason": why} if why else None,
         "model": answer.model,
-        "output": _items(answer),
+        "output": _items(ask, answer),
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
@@ -134,6 +148,13 @@ def _response_events(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
                 {"type": "response.output_item.added", "output_index": index, "item": open_item},
                 {"type": "response.function_call_arguments.delta", **here, "delta": arguments},
                 {"type": "response.function_call_arguments.done", **here, "arguments": arguments},
+            ]
+        elif item["type"] == "custom_tool_call":
+            text = item["input"]
+            found += [
+                {"type": "response.output_item.added", "output_index": index, "item": {**item, "input": ""}},
+                {"type": "response.custom_tool_call_input.delta", **here, "delta": text},
+                {"type": "response.custom_tool_call_input.done", **here, "input": text},
             ]
         else:
             found.append({"type": "response.output_item.added", "output_index": index, "item": item})

@@ -1,6 +1,6 @@
 """Scripts: what the scripted model says at which turn of which conversation.
 
-    without_tools = "side"            # requests that offer no tools are side calls (titles, checks); or "script"
+    without_tools = "side"            # requests that offer no tools, or want JSON, are side calls (titles); or "script"
 
     [[turn]]                          # turns of any conversation that no other section claims
     text = "I will look first."

@@ -14,7 +14,8 @@ SHELLS = ("Bash", "bash", "shell", "exec_command", "shell_command", "local_shell
 class Ask:
     """A request.  `rounds` are user texts with the turns the model has had since; `last` is what it answers now.
 
-    `tools` are name to JSON schema; `schema` is the JSON schema that the answer's text must have, if any.
+    `tools` are name to JSON schema (`freeform`: the description of one that takes text); `schema` is the JSON schema
+    that the answer's text must have, if any.
     """
 
     model: str
@@ -96,6 +97,9 @@ def shell_call(tools: dict[str, dict[str, Any]], command: str) -> tuple[str, dic
         schema = tools.get(name)
         if schema is None:
             continue
+        if "tools.exec_command(" in schema.get("freeform", ""):  # Codex: a tool that takes JavaScript
+            script = f"const done = await tools.exec_command({{cmd: {json.dumps(command)}}});\ntext(done);\n"
+            return name, {"input": script}
         properties = schema.get("properties") or {}
         if name == "local_shell" and not properties:
             return name, {"command": ["bash", "-lc", command]}

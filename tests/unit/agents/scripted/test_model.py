@@ -31,6 +31,9 @@ EXEC = {"type": "object", "properties": {"cmd": {"type": "string"}}, "required":
 GEMINI = {"type": "OBJECT", "properties": {"command": {"type": "STRING"}}, "required": ["command"]}
 
 
+JAVASCRIPT = 'const done = await tools.exec_command({cmd: "ls"});\ntext(done);\n'
+
+
 def anthropic(server: Server, messages: list[dict[str, Any]], tools: bool = True) -> dict[str, Any]:
     body: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": messages}
     if tools:
@@ -65,6 +68,7 @@ def model(text: str) -> dict[str, Any]:
         ({"run_shell_command": GEMINI}, ("run_shell_command", {"command": "ls"})),
         ({"local_shell": {}}, ("local_shell", {"command": ["bash", "-lc", "ls"]})),
         ({"my_terminal": EXEC}, ("my_terminal", {"cmd": "ls"})),
+        ({"exec": {"freeform": "await tools.exec_command(...)"}}, ("exec", {"input": JAVASCRIPT})),
         ({"Read": {"properties": {"path": {}}}}, None),
     ],
 )
@@ -112,6 +116,22 @@ def test_requests_without_tools_are_side_calls() -> None:
         assert post(server, "/v1beta/models/m:countTokens", {"contents": []})[1]["totalTokens"] > 0
     with ScriptedModel(script.parse({"turn": [{"text": "one"}], "without_tools": "script"})).serve() as server:
         assert anthropic(server, [user("hello")], tools=False)["content"][0]["text"] == "one"
+
+
+def test_codex_puts_its_tools_into_the_conversation_and_takes_text() -> None:
+    custom = {"type": "custom", "name": "exec", "description": "await tools.exec_command(...)"}
+    space = {"type": "namespace", "name": "functions", "tools": [custom]}
+    asked = [{"type": "additional_tools", "tools": [space]}, {"type": "message", "role": "user", "content": "go"}]
+    with ScriptedModel(script.parse({"turn": [{"run": "ls"}, {"text": "done"}]})).serve() as server:
+        _, answer = post(server, "/v1/responses", {"model": "m", "input": asked})
+        call = answer["output"][0]
+        assert (call["type"], call["name"], call["input"]) == ("custom_tool_call", "exec", JAVASCRIPT)
+        asked += [call, {"type": "custom_tool_call_output", "call_id": call["call_id"], "output": "a"}]
+        _, answer = post(server, "/v1/responses", {"model": "m", "input": asked})
+        assert answer["output"][0]["content"][0]["text"] == "done"
+        form = {"format": {"type": "json_schema", "schema": {"properties": {"title": {}}, "required": ["title"]}}}
+        _, answer = post(server, "/v1/responses", {"model": "m", "input": asked[:2], "text": form})
+        assert json.loads(answer["output"][0]["content"][0]["text"]) == {"title": "Scripted title."}
 
 
 def test_faults_happen_as_often_as_they_should() -> None:
