@@ -17,7 +17,8 @@ from seatrial.agents.git.merge import MergePlan
 from seatrial.agents.harness import Harness, all_harnesses, installed
 from seatrial.agents.harness import find as find_harness
 from seatrial.agents.harness import read as read_harness
-from seatrial.agents.images import images, import_image, remove_image
+from seatrial.agents.images import images as list_images
+from seatrial.agents.images import import_image, remove_image
 from seatrial.agents.life import (
     create,
     delete,
@@ -78,9 +79,9 @@ __all__ = [
     "find_project",
     "fork",
     "forward",
-    "images",
     "import_image",
     "installed",
+    "list_images",
     "list_keys",
     "logs",
     "look",

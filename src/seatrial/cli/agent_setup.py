@@ -212,7 +212,7 @@ def image_list(**options: Any) -> dict[str, Any]:
     """
     from seatrial import agents
 
-    names = agents.images()
+    names = agents.list_images()
     if not options["as_json"]:
         click.echo("\n".join(names))
     return {"images": names}
