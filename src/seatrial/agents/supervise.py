@@ -85,8 +85,7 @@ class Supervisor:
         self.runtime.release(plan)
         by_command = self.harness.takes_task(resume=resume)
         if self.spec.task and not by_command:
-            nonce = f"task of run {record.run + 1}"
-            mailbox.send(self.project, mailbox.USER, self.name, self.spec.task, nonce=nonce)
+            mailbox.send(self.project, mailbox.USER, self.name, self.spec.task)
         self._begin(prompted=bool(self.spec.task and self.harness.provider and by_command))
         await asyncio.sleep(_EARLY_SECONDS)
         if (words := self.terminal.ended()) is not None:
