@@ -26,7 +26,7 @@ from seatrial.agents.runtime import filesystem
 from seatrial.agents.runtime.base import Completed, Finding
 from seatrial.agents.runtime.bounds import bounds_of
 from seatrial.agents.runtime.capture import captured
-from seatrial.agents.runtime.plan import OURS, USER, SandboxPlan, SandboxState
+from seatrial.agents.runtime.plan import USER, SandboxPlan, SandboxState
 from seatrial.agents.runtime.running import lives, processes_of
 from seatrial.agents.sandbox import cgroup, seccomp
 from seatrial.agents.sandbox.enter import Inhabitant
@@ -82,10 +82,11 @@ class Bubblewrap:
         """Wait for bubblewrap to say that the sandbox exists."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            with contextlib.suppress(SandboxError):
+            with contextlib.suppress(SandboxError, OSError):
                 who = self.inhabitant(plan)
                 # The process is reported before its file system is in place.
-                if all(Path(f"/proc/{who.pid}/root{place}").is_dir() for place in (OURS, plan.folder_inside)):
+                root = Path(f"/proc/{who.pid}/root")
+                if not root.samefile("/") and Path(f"{root}{plan.folder_inside}").is_dir():
                     return who
             if (words := ended()) is not None:
                 raise SandboxError(f"The sandbox did not start: {words or 'no reason given'}.", hint=_DOCTOR)
