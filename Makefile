@@ -9,7 +9,7 @@ NATIVE := CMakeLists.txt $(shell find native -type f 2>/dev/null)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agents test lint native-check native-check-arm64 bench docs reference clean
+.PHONY: help demo demo-agents test lint native-check native-check-arm64 bench bench-vision bench-agents agent-clis docs reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -49,9 +49,9 @@ bench-agents: $(VENV)/.developer  ## Agents: starts (beside Podman and Docker wh
 	$(BIN)/python -m bench.agents_many
 	$(BIN)/python -m bench.agents_gateway
 
-agent-clis: $(VENV)/.developer  ## Install Claude Code, Codex, Gemini CLI and OpenCode into build/agent-clis, and run them in the sandbox
+agent-clis: $(VENV)/.developer  ## Install Claude Code, Codex, Gemini CLI and OpenCode (npm, 1.3 GB), and run them in the sandbox
 	tools/agent_clis
-	$(BIN)/python -m pytest tests/integration/agents/test_agent_clis.py
+	PATH="$(CURDIR)/build/agent-clis/node_modules/.bin:$$PATH" $(BIN)/python -m pytest tests/integration/agents/test_agent_clis.py
 
 docs: $(VENV)/.user  ## Write docs/cli.md and docs/settings.md from the program
 	$(BIN)/python -m seatrial.cli.reference docs

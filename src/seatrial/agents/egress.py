@@ -61,7 +61,9 @@ def gateway_for(
         budget=ledger.budget,
     )
     replay = Path(spec.replay) if spec.replay else None
-    return Gateway(policy, ledger, see, recording=folder.recording / f"run-{run + 1}", replay=replay)
+    table = next((Path(p["prices"]).expanduser() for p in spec.providers.values() if p.get("prices")), None)
+    recording = folder.recording / f"run-{run + 1}"
+    return Gateway(policy, ledger, see, recording=recording, replay=replay, prices=table)
 
 
 def _provider(name: str, values: Mapping[str, Any], spec: AgentSpec) -> Provider:

@@ -106,7 +106,7 @@ def _inbox(state: State, facts: dict[str, Any]) -> State:
 
 
 def _budget_exceeded(state: State, facts: dict[str, Any]) -> State:
-    return replace(state, activity="budget_exceeded", detail=str(facts.get("which", "")))
+    return replace(state, activity="budget_exceeded", detail=str(facts.get("reason") or facts.get("which", "")))
 
 
 def _budget_raised(state: State, facts: dict[str, Any]) -> State:

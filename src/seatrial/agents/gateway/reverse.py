@@ -107,7 +107,8 @@ class ModelProxy:
                     f"Seatrial: the price of {call.model[:100]} is not known, and a budget in USD is set. "
                     "Ask the user to name a price table that has it, or to use a budget of tokens."
                 )
-                self._emit("denied", {"host": call.provider.name, "reason": message})
+                facts = {"which": "usd", "limit": self._meter.budget.usd, "spent": None, "reason": message}
+                self._emit("budget_exceeded", facts)
                 return await self._refuse(connection, call.provider, "budget", message)
             admitted = await self._meter.admit(tokens, price.input * tokens / 1e6 if price else 0.0)
             if isinstance(admitted, Exceeded):
