@@ -65,10 +65,10 @@ def test_layers_replace_lists_and_merge_variables() -> None:
 
 
 def test_fields_that_open_the_sandbox_are_known() -> None:
-    assert widening({"files": {"read": ["/x"], "include": [".env"]}, "network": {"hosts": ["a"]}, "spawn": 1}) == [
-        "files.read",
-        "spawn",
-    ]
+    opening = {"files": {"read": ["/x"], "include": [".env"]}, "network": {"hosts": ["a"]}, "spawn": 1}
+    assert widening(opening) == ["files.read", "files.include", "network.hosts", "spawn"]
+    assert widening({"limits": {"pids": 10, "memory": "64GiB", "disk": 0}}) == ["limits.memory", "limits.disk"]
+    assert widening({"network": {"hosts": []}, "limits": {"seconds": "1h"}}) == []
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["", "KiB", "k", "MiB", "Gi"]))
