@@ -6,8 +6,9 @@ in its chain < command line.  Unknown keys are refused in each.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _TOP = ("defaults", "policy", "budget", "profiles", "providers", "shared")
 _LAYER = ("template", "harness", "runtime", "model", "policy", "budget")
 _PROVIDER = ("dialect", "base_url", "key", "prices")
 _SHARED = ("read_only", "about")
+_SHARED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _DIALECTS = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com",
@@ -29,11 +31,15 @@ _DIALECTS = {
 }
 
 
+Layer = tuple[str, Mapping[str, Any]]
+"""Where it was written, and what."""
+
+
 @dataclass(frozen=True)
 class Configuration:
     """All that the files say, the user's first; `layers` are (where, values) in the order in which they are laid."""
 
-    layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    layers: tuple[Layer, ...] = ()
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -64,19 +70,17 @@ class Configuration:
 def load(project: Project) -> Configuration:
     """Read both files.  Raises AgentError and PolicyError, naming the file, for what is not well written.
 
-    A project's own file may come from anywhere, so it may open the sandbox towards the host (`policy.WIDENING`,
-    providers' addresses) only after `seatrial agent init --trust`, and again after each change.
+    A project's own file may open the sandbox (`policy.WIDENING`, limits, budgets, providers' addresses) only when it is
+    trusted.
     """
     user, own = paths.home() / "agents.toml", project.root / ".seatrial" / "agents.toml"
     read = [(str(file), _read(file)) for file in (user, own) if file.is_file()]
+    layers: list[Layer] = []
     for where, values in read:
-        if where == str(own) and (opening := _opening(values)) and not project.is_trusted:
-            raise PolicyError(
-                f"{where} opens the sandbox ({', '.join(opening)}) and is not trusted.",
-                hint="Read it; if you agree: seatrial agent init --trust",
-            )
-    layers: list[tuple[str, Mapping[str, Any]]] = []
-    for where, values in read:
+        if where == str(own):
+            parts = [values, values.get("defaults", {}), *values.get("profiles", {}).values()]
+            opening = [name for part in parts for name in loosening(part, layers)]
+            require_trust(project, where, opening + [f"providers.{name}" for name in values.get("providers", {})])
         defaults = dict(values.get("defaults", {}))
         layers.append((where, {**defaults, **{k: values[k] for k in ("policy", "budget") if k in values}}))
     together: dict[str, dict[str, Any]] = {"profiles": {}, "providers": {}, "shared": {}}
@@ -84,6 +88,28 @@ def load(project: Project) -> Configuration:
         for key in together:
             together[key].update(values.get(key, {}))
     return Configuration(tuple(layers), **together)
+
+
+def loosening(values: Mapping[str, Any], layers: Iterable[Layer]) -> list[str]:
+    """Return what in a layer opens the sandbox, or allows more than the `layers` below it do."""
+    below, budget = policy.Policy(), {}
+    for where, under in layers:
+        below = policy.overlay(below, under.get("policy", {}), where)
+        budget.update(under.get("budget", {}))
+    more = [f"budget.{k}" for k, v in values.get("budget", {}).items() if policy.loosens(v, budget.get(k, 0))]
+    return policy.widening(values.get("policy", {}), below) + more
+
+
+def require_trust(project: Project, where: str, opening: list[str]) -> None:
+    """Raise PolicyError when a file of the project opens the sandbox and the user has not agreed.
+
+    A project's files may come from anywhere: the user agrees by `seatrial agent init --trust`, again after each change.
+    """
+    if opening and not project.is_trusted:
+        raise PolicyError(
+            f"{where} opens the sandbox ({', '.join(opening)}) and is not trusted.",
+            hint="Read it; if you agree: seatrial agent init --trust",
+        )
 
 
 _EXAMPLE = """# What agents of this project are and may do.  docs/agents.md explains every key.
@@ -145,10 +171,7 @@ def _read(file: Path) -> dict[str, Any]:
     for section, known in (("providers", _PROVIDER), ("shared", _SHARED)):
         for name, part in values.get(section, {}).items():
             check_layer(part, f"{file}: {section}.{name}", known)
+    for name in values.get("shared", {}):
+        if not _SHARED_NAME.fullmatch(name):  # it becomes part of a path
+            raise AgentError(f"{file}: {name!r} cannot be the name of a shared folder.", hint="Use letters, digits, -.")
     return values
-
-
-def _opening(values: Mapping[str, Any]) -> list[str]:
-    parts = [values.get("policy", {}), *(part.get("policy", {}) for part in values.get("profiles", {}).values())]
-    found = [name for part in parts for name in policy.widening(part)]
-    return found + [f"providers.{name}" for name in values.get("providers", {})]

@@ -6,9 +6,10 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from seatrial.agents.specification import AgentSpec, Choices, resolve
 from seatrial.agents.terminal import Terminal
 from seatrial.errors import AgentError, SeatrialError, UnmergedWorkError
 
-_STOP_SECONDS, _POKE_SECONDS = 20.0, 0.5
+_STOP_SECONDS, _POKE_SECONDS, _PAUSE_SECONDS = 20.0, 0.5, 10.0
 _ALIVE = ("starting", "running", "stopping")
 
 
@@ -276,22 +277,27 @@ def is_held(project: Project, name: str) -> bool:
 
 @contextmanager
 def _paused(project: Project, record: AgentRecord) -> Iterator[None]:
-    pids: list[int] = []
-    if record.phase == "running":
-        runtime = open_runtime(record.spec["runtime"])
-        plan = place.sandbox_plan(project, AgentSpec.from_dict(record.spec), record.workspace)
-        pids = runtime.pids(plan)
+    stopped: set[int] = set()
     try:
-        _signal_all(pids, lambda pid: os.kill(pid, 19))  # SIGSTOP
+        if record.phase == "running":
+            runtime = open_runtime(record.spec["runtime"])
+            plan = place.sandbox_plan(project, AgentSpec.from_dict(record.spec), record.workspace)
+            # One that forks meanwhile must not change folders into links while they are copied.
+            end = time.monotonic() + _PAUSE_SECONDS
+            while fresh := set(runtime.pids(plan)) - stopped:
+                if time.monotonic() > end:
+                    raise AgentError(f"The agent {record.name} cannot be paused.", hint="Stop it, then fork it.")
+                _signal_all(fresh, signal.SIGSTOP)
+                stopped |= fresh
         yield
     finally:
-        _signal_all(pids, lambda pid: os.kill(pid, 18))  # SIGCONT
+        _signal_all(stopped, signal.SIGCONT)
 
 
-def _signal_all(pids: list[int], send: Callable[[int], None]) -> None:
+def _signal_all(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
-            send(pid)
+            os.kill(pid, number)
 
 
 def _launch(project: Project, name: str, how: str) -> None:

@@ -125,8 +125,11 @@ class Policy:
         return asdict(self)
 
 
-WIDENING = ("files.read", "files.write", "files.caches", "files.root", "network.local_services", "devices", "spawn")
-"""Fields that a project's own file may set only after the user has said that it is trusted (`project.py`)."""
+WIDENING = (
+    "files.read", "files.write", "files.include", "files.caches", "files.root",
+    "network.hosts", "network.local_services", "network.providers", "devices", "environment.take", "spawn",
+)  # fmt: skip
+"""Fields that files of a project may set only after the user has said that they are trusted (`project.py`)."""
 
 
 def overlay(policy: Policy, values: Mapping[str, Any], where: str) -> Policy:
@@ -191,15 +194,25 @@ def parse_seconds(value: Any, where: str = "time") -> int:
     return int(float(match[1]) * _TIMES[match[2] or ""])
 
 
-def widening(values: Mapping[str, Any]) -> list[str]:
-    """Return which of the fields that open the sandbox towards the host `values` sets."""
+def widening(values: Mapping[str, Any], below: Policy | None = None) -> list[str]:
+    """Return which fields of `values` open the sandbox: those of `WIDENING`, and limits above those of `below`."""
     found = []
     for name in WIDENING:
         section, _, key = name.partition(".")
         part = values.get(section)
         if part and (not key or (isinstance(part, Mapping) and part.get(key))):
             found.append(name)
+    before = below or Policy()
+    after = overlay(before, {"limits": values.get("limits", {})}, "policy")
+    for entry in fields(Limits):
+        if loosens(getattr(after.limits, entry.name), getattr(before.limits, entry.name)):
+            found.append(f"limits.{entry.name}")
     return found
+
+
+def loosens(value: float, before: float) -> bool:
+    """Whether a limit of `value` allows more than one of `before`; 0 is no limit."""
+    return bool(before) and (not value or value > before)
 
 
 def _check_path(path: str) -> None:

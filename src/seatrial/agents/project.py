@@ -58,16 +58,28 @@ class Project:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the user has said that the project's own agents.toml, as it is now, may open the sandbox."""
-        return self._read_about().get("trusted") == self._configuration_hash()
+        """Whether the user has said that the project's `.seatrial`, as it is now, may open the sandbox."""
+        known = self._read_about().get("trusted")
+        try:
+            return known is not None and known == self._configuration_hash()
+        except ProjectError:
+            return False
 
     def trust(self) -> None:
-        """Say so."""
+        """Say so; ProjectError when there is a link in `.seatrial`."""
         self._write_about(trusted=self._configuration_hash())
 
     def _configuration_hash(self) -> str:
-        file = self.root / ".seatrial" / "agents.toml"
-        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+        folder = self.root / ".seatrial"
+        found = hashlib.sha256()
+        for place in (folder, *sorted(folder.rglob("*"))):
+            if place.is_symlink():  # what it leads to could change without a trace here
+                raise ProjectError(f"{place} is a link and cannot be trusted.", hint="Put the file itself there.")
+            if place.is_file():
+                content = place.read_bytes()
+                found.update(f"{place.relative_to(folder)}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+                found.update(content)
+        return found.hexdigest()
 
     def _read_about(self) -> dict[str, str]:
         try:

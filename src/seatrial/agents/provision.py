@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from seatrial.agents import place, templates
 from seatrial.agents.git import relay as relays
+from seatrial.agents.git.inside import printable
 from seatrial.agents.git.source import find_source
 from seatrial.agents.git.workspace import create_workspace, prepare_checkout, release_base
 from seatrial.agents.project import AgentFolder, Project
@@ -71,22 +73,21 @@ def remove_files(project: Project, name: str) -> None:
     if folder.exists():
         folder.rename(doomed)
     for left in folder.parent.glob(f".{name}.deleted.*"):
-        shutil.rmtree(left, onerror=_make_writable)
+        _remove_tree(left)
     with contextlib.suppress(SeatrialError):
         relays.forget(_relay(project), name)
     with contextlib.suppress(SeatrialError):
         release_base(find_source(project.root), name)
 
 
-def _make_writable(remove: Any, path: str, _problem: Any) -> None:
-    # An agent may have taken away its own right to write in a folder.
-    Path(path).parent.chmod(0o700)
-    if not Path(path).is_symlink():
-        Path(path).chmod(0o700)
-    try:
-        remove(path)
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
+def _remove_tree(folder: Path) -> None:
+    """Remove what an agent wrote.  Not by Python: folders may lie deeper than it can call itself."""
+    if subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL).returncode:
+        # An agent may have taken away its own right to write in a folder.
+        subprocess.run(["chmod", "-R", "u+rwX", "--", folder], stderr=subprocess.DEVNULL)
+        done = subprocess.run(["rm", "-rf", "--", folder], capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            raise AgentError(f"{folder} could not be removed: {printable(done.stderr, limit=300)}.")
 
 
 def _relay(project: Project) -> relays.Relay:
@@ -151,7 +152,7 @@ def _write_home(folder: AgentFolder, spec: AgentSpec, chain: list[templates.Temp
         if home := template.part("home"):
             shutil.copytree(home, folder.home, symlinks=True, dirs_exist_ok=True)
         if harness.skills and (skills := template.part("skills")):
-            shutil.copytree(skills, folder.home / harness.skills, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(skills, _below(folder.home, harness.skills), symlinks=True, dirs_exist_ok=True)
     told = [text for template in chain if (text := template.text("instructions.md"))]
     told.append((_HERE / "inside" / "instructions.md").read_text(encoding="utf-8").strip())
     if harness.instructions:
@@ -159,11 +160,17 @@ def _write_home(folder: AgentFolder, spec: AgentSpec, chain: list[templates.Temp
 
 
 def _write_below(base: Path, name: str, text: str) -> None:
-    target = base / name
-    if ".." in target.parts or not target.is_relative_to(base):
-        raise AgentError(f"{name} is not a path below the home folder.")
+    target = _below(base, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
+
+
+def _below(base: Path, name: str | Path) -> Path:
+    """Return the place `name` in `base`; AgentError when it is not there, links followed."""
+    target = base / name
+    if ".." in target.parts or not target.resolve().is_relative_to(base.resolve()):
+        raise AgentError(f"{name} is not a path below {base.name}.")
+    return target
 
 
 def _include(project: Project, spec: AgentSpec, target: Path) -> None:
@@ -177,9 +184,10 @@ def _include(project: Project, spec: AgentSpec, target: Path) -> None:
                 continue
             if not source.resolve().is_relative_to(project.root.resolve()):
                 continue
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target / relative)
-            _give(target / relative, project.owner)
+            copy = _below(target, relative)  # the commit may have a link where the user's files have a folder
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+            _give(copy, project.owner)
 
 
 def _own(folder: AgentFolder, owner: int | None) -> None:

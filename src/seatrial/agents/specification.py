@@ -101,21 +101,22 @@ def resolve(project: Project, name: str, choices: Choices) -> AgentSpec:
     profile = choices.profile or chosen["profile"]
     if profile:
         take({**written.profile(profile), "profile": profile}, f"profile {profile}")
+    layers = [*written.layers, *((("profile", written.profile(profile)),) if profile else ())]
     chain = templates.chain(choices.template or chosen["template"], project.root)
+    _require_trust(project, chain, layers)
     for template in chain:
         take({"harness": template.values.get("default_harness"), "model": template.values.get("model")},
              f"template {template.name}")  # fmt: skip
     take({key: getattr(choices, key) for key in chosen}, "command line")
     if chosen["runtime"] not in RUNTIMES:
         raise SandboxError(f"There is no runtime called {chosen['runtime']}.", hint=f"Known: {', '.join(RUNTIMES)}.")
-    layers = [*written.layers, *((("profile", written.profile(profile)),) if profile else ())]
     layers += [(f"template {template.name}", template.values) for template in chain]
     layers.append(("command line", {"policy": choices.policy, "budget": choices.budget}))
     rules, budget = Policy(), {}
     for where, values in layers:
         rules = overlay(rules, values.get("policy", {}), where)
         budget.update(values.get("budget", {}))
-    program = harnesses.find(chosen["harness"], project.root)
+    program = _harness(project, chosen["harness"])
     named = rules.network.providers or ((program.provider,) if program.provider else ())
     shared = _shared(chain, written)
     return AgentSpec(
@@ -127,6 +128,21 @@ def resolve(project: Project, name: str, choices: Choices) -> AgentSpec:
         services={k: v for t in chain for k, v in t.values.get("services", {}).items()}, shared=shared,
         keys=choices.keys, replay=choices.replay, parent=choices.parent, why=why,
     )  # fmt: skip
+
+
+def _require_trust(project: Project, chain: list[templates.Template], layers: list[configuration.Layer]) -> None:
+    for template in chain:
+        if template.folder and template.folder.is_relative_to(project.root):
+            opening = configuration.loosening(template.values, layers)
+            configuration.require_trust(project, f"The template {template.name}", opening)
+
+
+def _harness(project: Project, name: str) -> harnesses.Harness:
+    found = harnesses.find(name, project.root)
+    if (project.root / ".seatrial" / "harnesses" / f"{name}.toml").is_file():
+        # It names the program whose folder is shown inside, and patterns that are matched outside.
+        configuration.require_trust(project, f"The project's harness {name}", ["program"])
+    return found
 
 
 def _shared(chain: list[templates.Template], written: configuration.Configuration) -> tuple[str, ...]:

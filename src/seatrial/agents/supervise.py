@@ -132,7 +132,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop, "the supervisor was told to end")
         watch = self._watch_process(plan)
-        disk = DiskWatch((self.folder.workspace, self.folder.home), plan.policy.limits.disk)
+        disk = DiskWatch((self.folder.path,), plan.policy.limits.disk, lambda: self.runtime.pids(plan))
         try:
             while not self._stopping and self.runtime.state(plan).running:
                 await self._look(disk)

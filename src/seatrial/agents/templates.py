@@ -6,6 +6,7 @@ A template is a folder: `template.toml`, `instructions.md`, `system-prompt.md`, 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tomllib
@@ -97,10 +98,21 @@ def _find(name: str, root: Path) -> Template:
     for folder in folders(root):
         file = folder / name / "template.toml"
         if file.is_file():
+            _refuse_links(folder / name, root)
             return Template(name, folder / name, _read(file))
     if name == "default":
         return Template(name, None)
     raise TemplateError(f"There is no template called {name}.", hint=f"Known: {', '.join(names(root))}.")
+
+
+def _refuse_links(folder: Path, root: Path) -> None:
+    """Refuse what is no file and no folder: a link would show its target inside, or be written through."""
+    places = [Path(parent, name) for parent, *named in os.walk(folder) for names_ in named for name in names_]
+    if folder.is_relative_to(root):  # the way to the user's own templates may lead over links
+        places += [folder, *(place for place in folder.parents if place.is_relative_to(root) and place != root)]
+    for place in places:
+        if place.is_symlink() or not (place.is_file() or place.is_dir()):
+            raise TemplateError(f"{place} is a link, and templates hold none.", hint="Put the file itself there.")
 
 
 def _check_name(name: str) -> None:

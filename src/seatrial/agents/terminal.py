@@ -41,14 +41,14 @@ set -g status-right "detach: C-b d"
 set -g destroy-unattached off
 setw -g monitor-bell off
 """
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SEQUENCE = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
 
 
 def plain(text: str) -> str:
-    """Return `text` without escape sequences and control characters but tab and newline."""
+    """Return `text` without escape sequences, half characters, and control characters but tab and newline."""
     return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
 
 
@@ -67,7 +67,8 @@ class Terminal:
             raise SandboxError("tmux is not installed.", hint="apt-get install tmux")
         self.close()
         settings = self.socket.with_suffix(".conf")
-        settings.write_text(_SETTINGS + f'set -g status-left "{title} "\n')
+        shown = re.sub(r"[^\w./ -]", "_", title)  # tmux would run what a folder called `#(command)` says
+        settings.write_text(_SETTINGS + f'set -g status-left "{shown} "\n')
         log.touch(mode=0o600)
         keep = f"head -c {_LOG_BYTES} >> '{str(log).replace(chr(39), '')}'; exec cat > /dev/null"
         size_ = ("-x", str(size[0]), "-y", str(size[1]))

@@ -297,6 +297,34 @@ def test_a_git_tree_full_of_traps_is_only_looked_at_inside(attacked: Yard) -> No
     assert not marker.exists()
 
 
+def test_folders_without_end_can_be_deleted(attacked: Yard) -> None:
+    attacked.generic("deep")
+    nest = "import os; os.chdir(os.path.expanduser('~'))\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
+    assert attacked.run("exec", "deep", "--", "python3", "-c", nest).returncode == 0
+    attacked.ok("delete", "deep")
+
+
+def test_forking_does_not_escape_the_pause_of_a_copy(attacked: Yard) -> None:
+    """What runs while its folders are copied could change one into a link to the user's files."""
+    chain = "import os, time\nwhile True:\n  open('/tmp/now', 'w').write(str(time.time()))\n  if os.fork(): os._exit(0)"
+    attacked.generic("hare", "sh", "-c", f'python3 -c "{chain}"; sleep 1000')
+    done = attacked.run("fork", "hare", "copy")
+    assert done.returncode == 0 or "cannot be paused" in done.stderr
+    attacked.ok("delete", "--discard-work", "hare")
+
+
+def test_files_in_no_folder_count(attacked: Yard) -> None:
+    attacked.generic("hoarder", options=("--disk", "100MiB"))
+    write = (
+        "import os, time\nfiles = []\nfor i in range(4):\n"
+        "  files.append(open(os.path.expanduser(f'~/{i}'), 'wb')); os.unlink(files[-1].name)\n"
+        "  files[-1].write(os.urandom(50 << 20)); files[-1].flush()\ntime.sleep(20)"
+    )
+    attacked.run("exec", "hoarder", "--", "python3", "-c", write)
+    attacked.wait_until(lambda: attacked.agent("hoarder")["phase"] in ("stopped", "error"))
+    assert "wrote more than 100 MiB" in attacked.agent("hoarder")["detail"]
+
+
 def test_disk_is_limited_and_the_agent_ended(attacked: Yard) -> None:
     attacked.inside("eve", "for i in 1 2 3 4; do head -c 90M /dev/urandom > big$i; done; sleep 8")
     attacked.wait_until(lambda: attacked.agent("eve")["phase"] in ("stopped", "error"))

@@ -37,6 +37,7 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"(^|/)(Dockerfile|Containerfile|docker-compose[^/]*|compose)(\.[^/]*)?$", "containers"),
     (r"(^|/)(CLAUDE|AGENTS|GEMINI)\.md$|(^|/)\.(claude|codex|gemini|cursor|opencode)(/|rules$)", "orders to agents"),
     (r"(^|/)\.mcp\.json$", "programs that agents start"),
+    (r"^\.seatrial(/|$)", "what agents of this project may do"),
     (r"(^|/)CODEOWNERS$", "who must review"),
     (r"\.(sh|bash|zsh|fish|ps1|bat|cmd)$", "a script"),
 )
