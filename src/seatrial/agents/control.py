@@ -22,11 +22,11 @@ from seatrial.errors import MessageError, SeatrialError
 
 _MOST_LINE = 256 << 10
 _MOST_CONNECTIONS = 32
-_MOST_MESSAGES_A_MINUTE = 120
+_MOST_MESSAGES_A_MINUTE, _MOST_CALLS_A_MINUTE = 120, 600
 _MOST_WAIT_SECONDS = 3600.0
 
 See = Callable[[str, dict[str, Any]], None]
-Spawn = Callable[[str, str, str], Awaitable[str]]
+Spawn = Callable[[str, str], Awaitable[str]]
 
 
 class Control:
@@ -35,7 +35,7 @@ class Control:
     def __init__(self, project: Project, name: str, see: See, spawn: Spawn) -> None:
         self._project, self._name, self._see, self._spawn = project, name, see, spawn
         self._open = 0
-        self._sent: list[float] = []
+        self._made: dict[int, list[float]] = {}
         self._server: asyncio.Server | None = None
         self.arrived = asyncio.Event()
         """Set when there may be new messages."""
@@ -66,7 +66,7 @@ class Control:
             answer = {"ok": True, **await self._answer(json.loads(line))}
         except SeatrialError as problem:
             answer = {"ok": False, "error": problem.message}
-        except (ValueError, TypeError, KeyError, TimeoutError, RecursionError):
+        except (ValueError, TypeError, KeyError, TimeoutError, RecursionError, OverflowError, OSError):
             answer = {"ok": False, "error": "One line of JSON with a known verb is expected."}
         except ConnectionError:
             return
@@ -81,13 +81,14 @@ class Control:
 
     async def _answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         verb = str(asked["verb"])
+        self._limit_rate(_MOST_CALLS_A_MINUTE)
         if verb == "inbox":
             return await self._inbox(min(float(asked.get("seconds", 0)), _MOST_WAIT_SECONDS), bool(asked.get("keep")))
         if verb == "spawn":
-            name = await self._spawn(str(asked["name"]), str(asked.get("task", "")), str(asked.get("template", "")))
+            name = await self._spawn(str(asked["name"]), str(asked.get("task", "")))
             return {"name": name}
         if verb == "message":
-            self._limit_rate()
+            self._limit_rate(_MOST_MESSAGES_A_MINUTE)
             sent = mailbox.send(
                 self._project, self._name, str(asked["to"]), str(asked["text"]), nonce=str(asked.get("nonce") or "")
             )
@@ -99,7 +100,8 @@ class Control:
             return {"who": {"name": self._name, "agents": others}}
         if verb == "hook":
             self._see(
-                "hook", {"event": str(asked.get("event", ""))[:40], "text": _hook_text(str(asked.get("raw", "")))}
+                "hook",
+                {"event": plain(str(asked.get("event", "")))[:40], "text": _hook_text(str(asked.get("raw", "")))},
             )
             return {}
         if verb in ("ask", "blocked", "done", "status"):
@@ -107,7 +109,7 @@ class Control:
         raise MessageError(f"There is no verb called {verb[:40]}.")
 
     def _say(self, verb: str, text: str) -> dict[str, Any]:
-        self._limit_rate()
+        self._limit_rate(_MOST_MESSAGES_A_MINUTE)
         self._see("asks" if verb == "ask" else verb, {"text": text})
         if verb in ("ask", "done"):
             mailbox.send(self._project, self._name, mailbox.USER, text, "asks" if verb == "ask" else "done")
@@ -126,12 +128,13 @@ class Control:
             self._see("inbox", {"upto": messages[-1].id})
         return {"messages": [message.as_dict() for message in messages]}
 
-    def _limit_rate(self) -> None:
+    def _limit_rate(self, most: int) -> None:
+        """Raise MessageError past `most` calls of one kind (told apart by their limit) in a minute."""
         now = time.monotonic()
-        self._sent = [moment for moment in self._sent if now - moment < 60]
-        if len(self._sent) >= _MOST_MESSAGES_A_MINUTE:
-            raise MessageError(f"More than {_MOST_MESSAGES_A_MINUTE} messages in a minute.")
-        self._sent.append(now)
+        made = [moment for moment in self._made.get(most, []) if now - moment < 60]
+        if len(made) >= most:
+            raise MessageError(f"More than {most} in a minute.")
+        self._made[most] = [*made, now]
 
 
 def _hook_text(raw: str) -> str:

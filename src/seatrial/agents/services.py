@@ -77,7 +77,7 @@ class Services:
 
     def _is_ready(self, name: str, ready: Mapping[str, Any]) -> bool:
         if "seconds" in ready:
-            time.sleep(float(ready["seconds"]))
+            time.sleep(min(float(ready["seconds"]), _READY_SECONDS))
             return True
         port = int(ready.get("tcp") or ready.get("http") or 0)
         end = time.monotonic() + float(ready.get("timeout", _READY_SECONDS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from seatrial.agents import configuration, templates
@@ -119,7 +119,7 @@ def resolve(project: Project, name: str, choices: Choices) -> AgentSpec:
     program = _harness(project, chosen["harness"])
     named = rules.network.providers or ((program.provider,) if program.provider else ())
     shared = _shared(chain, written)
-    return AgentSpec(
+    spec = AgentSpec(
         name=name, harness=program.as_dict(), templates=tuple(t.name for t in chain), profile=profile,
         runtime=chosen["runtime"], model=chosen["model"], base=choices.base,
         task=choices.task or next((t.values["task"] for t in reversed(chain) if t.values.get("task")), ""),
@@ -128,6 +128,7 @@ def resolve(project: Project, name: str, choices: Choices) -> AgentSpec:
         services={k: v for t in chain for k, v in t.values.get("services", {}).items()}, shared=shared,
         keys=choices.keys, replay=choices.replay, parent=choices.parent, why=why,
     )  # fmt: skip
+    return _as_child(project, spec) if choices.parent else spec
 
 
 def _require_trust(project: Project, chain: list[templates.Template], layers: list[configuration.Layer]) -> None:
@@ -143,6 +144,13 @@ def _harness(project: Project, name: str) -> harnesses.Harness:
         # It names the program whose folder is shown inside, and patterns that are matched outside.
         configuration.require_trust(project, f"The project's harness {name}", ["program"])
     return found
+
+
+def _as_child(project: Project, spec: AgentSpec) -> AgentSpec:
+    """Return the specification of a child: it may touch what its parent may, and start none of its own."""
+    parent = AgentSpec.from_dict(project.records.agent(spec.parent).spec)
+    rules = replace(parent.rules, spawn=0)
+    return replace(spec, policy=rules.as_dict(), providers=parent.providers, keys=parent.keys, runtime=parent.runtime)
 
 
 def _shared(chain: list[templates.Template], written: configuration.Configuration) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from seatrial.agents import mailbox, place, states
 from seatrial.agents.control import Control
 from seatrial.agents.delivery import Delivery
 from seatrial.agents.egress import RecordedLedger, gateway_for
-from seatrial.agents.project import Project
+from seatrial.agents.project import Project, check_name
 from seatrial.agents.runtime.base import open_runtime
 from seatrial.agents.runtime.plan import GATEWAY_PORT, SandboxPlan
 from seatrial.agents.sandbox import enter
@@ -55,7 +55,7 @@ class Supervisor:
         self.state = states.begin("running")
         self._last_seen = time.time()
         self._stopping = ""
-        self._wake = asyncio.Event()
+        self._wake, self._spawning = asyncio.Event(), asyncio.Lock()
         self._control = Control(project, name, self.see, self._spawn)
         self._delivery = Delivery(project, name, self.harness, self.terminal)
         self._ledger = RecordedLedger(self.records, name)
@@ -255,13 +255,18 @@ class Supervisor:
             raise AgentError(f"The agent {self.name} has used its {most} seconds.", hint="Start another one.")
         return max(1, int(most - used)) if most else 0
 
-    async def _spawn(self, name: str, task: str, template: str) -> str:
+    async def _spawn(self, name: str, task: str) -> str:
+        check_name(name)
+        async with self._spawning:  # one at a time, so that they are counted
+            return await self._spawn_child(name, task)
+
+    async def _spawn_child(self, name: str, task: str) -> str:
         children = [a for a in self.records.agents() if a.spec.get("parent") == self.name]
         if len(children) >= self.spec.rules.spawn:
             raise AgentError(f"The policy lets {self.name} start {self.spec.rules.spawn} children.")
         words = [sys.executable, "-c", "from seatrial.cli import main; main()", "agent", "start", name, "--json"]
         words += ["--parent", self.name, "--harness", self.harness.name, "--task-file", "-"]
-        words += ["--template", template] if template else []
+        words += ["--template", self.spec.templates[-1]]
         process = await asyncio.create_subprocess_exec(
             *words, cwd=self.project.root, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )

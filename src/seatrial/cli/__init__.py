@@ -81,9 +81,14 @@ def _fail(problem: SeatrialError, as_json: bool, exit_code: int, code: str | Non
         error = {**problem.as_dict(), "code": code or problem.code}
         click.echo(json.dumps({"ok": False, "error": error}, ensure_ascii=False))
     else:
-        click.secho(f"error: {problem.message}", fg="red", err=True)
+        click.secho(f"error: {_shown(problem.message)}", fg="red", err=True)
         if problem.hint:
-            click.echo(f"hint: {problem.hint}", err=True)
+            click.echo(f"hint: {_shown(problem.hint)}", err=True)
     if os.environ.get("SEATRIAL_DEBUG") == "1":
         traceback.print_exc()
     sys.exit(exit_code)
+
+
+def _shown(text: str) -> str:
+    """Return text that may quote a hostile file, without what a terminal would obey."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "?" for c in text)

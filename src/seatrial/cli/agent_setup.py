@@ -19,7 +19,7 @@ from seatrial.settings import Secret
 
 
 @click.command(cls=JsonCommand)
-@click.option("--trust", is_flag=True, help="Let the project's agents.toml, as it is now, open the sandbox.")
+@click.option("--trust", is_flag=True, help="Let what is in .seatrial, as it is now, open the sandbox.")
 @in_project
 def init(trust: bool, **options: Any) -> dict[str, Any]:
     """Prepare a repository for agents: write .seatrial/agents.toml to fill in; of a big one, check out a shared tree.

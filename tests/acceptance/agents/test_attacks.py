@@ -260,7 +260,11 @@ def test_status_cannot_be_forged(attacked: Yard) -> None:
 def test_the_control_socket_takes_no_nonsense(attacked: Yard) -> None:
     for line in ("", "x", "[]", "{}", '{"verb": {}}', "[" * 5000, '{"verb": "message", "to": "../x", "text": 1}'):
         assert '"ok": false' in attacked.inside("eve", _say(line)).stdout
+    hooks = ('{"verb": "hook", "event": "\\ud800\\u001b]0;x"}', '{"verb": "inbox", "seconds": 1' + "0" * 400 + "}")
+    for line in hooks:
+        attacked.inside("eve", _say(line))
     assert attacked.inside("eve", "seatrial-agent who").returncode == 0
+    assert "\x1b" not in attacked.ok("events", "eve")
 
 
 def _say(line: str) -> str:

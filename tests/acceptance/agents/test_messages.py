@@ -105,11 +105,15 @@ def test_budgets_hold_before_the_next_call_and_can_be_raised(yard: Yard) -> None
 
 def test_children_share_the_budget_and_are_counted(yard: Yard) -> None:
     yard.model('[[turn]]\ntext = "Done."\n')
-    yard.ok("start", "ada", "work", "-H", "mini", "--children", "1", "--requests", "2")
+    yard.configure((yard.home / "agents.toml").read_text() + "[profiles.few.policy.limits]\npids = 77\n")
+    yard.ok("start", "ada", "work", "-H", "mini", "--profile", "few", "--children", "1", "--requests", "2")
     yard.ok("wait", "ada")
     assert yard.inside("ada", "seatrial-agent spawn bob 'help me'").stdout == "bob\n"
     yard.ok("wait", "bob", "--timeout", "20s")
     assert sorted(yard.json("budget", "bob")["family"]) == ["ada", "bob"]
+    ada, bob = (yard.agent(name)["spec"]["policy"] for name in ("ada", "bob"))
+    assert bob == {**ada, "spawn": 0} and ada["limits"]["pids"] == 77
+    assert yard.inside("ada", "seatrial-agent spawn --help-me x; seatrial-agent spawn -- --all x").returncode != 0
     refused = yard.inside("ada", "seatrial-agent spawn eve 'more'")
     assert refused.returncode == 1 and "1 children" in refused.stderr
     yard.ok("message", "bob", "again")  # both calls are spent

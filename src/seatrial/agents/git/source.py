@@ -135,7 +135,10 @@ def _describe(at: Repository) -> Source:
         lines = user_git(at, "rev-parse", "--path-format=absolute", *asked).stdout
     except GitError as error:
         raise ProjectError(f"{at.worktree or at.git_dir} is not a usable git repository: {error.message}") from error
-    common, bare, shallow, object_format = lines.decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
+    said = lines.decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
+    if len(said) != len(asked):
+        raise ProjectError(f"{printable(str(at.git_dir))} has a line break in its path.", hint="Rename the folder.")
+    common, bare, shallow, object_format = said
     home = Path(common)
     if bare == "true" and at.worktree is not None and home == at.worktree / ".git":
         at = Repository(home)

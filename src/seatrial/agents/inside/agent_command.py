@@ -67,7 +67,6 @@ def parser() -> argparse.ArgumentParser:
     spawn = verbs.add_parser("spawn", help="start another agent, where the policy allows it")
     spawn.add_argument("name")
     spawn.add_argument("task", nargs="*")
-    spawn.add_argument("--template", default="")
     verbs.add_parser("who", help="say who this agent is, and the other agents")
     return top
 
@@ -85,7 +84,7 @@ def main() -> None:
         raw = "" if sys.stdin.isatty() else sys.stdin.read(1 << 20)
         call("hook", event=options.event, raw=raw)
     elif verb == "spawn":
-        print(call("spawn", name=options.name, task=text_of(options.task), template=options.template)["name"])
+        print(call("spawn", name=options.name, task=text_of(options.task))["name"])
     elif verb == "who":
         print(json.dumps(call("who")["who"], indent=1))
     else:
