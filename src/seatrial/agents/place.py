@@ -143,8 +143,7 @@ def _mounts(project: Project, folder: AgentFolder, spec: AgentSpec, workspace: M
         mounts.append(Mount(Path(workspace["root"]), WORKSPACE, "write"))
     shown = [*workspace.get("borrowed", ()), *workspace.get("read_only", ())]
     mounts += [Mount(Path(source), target) for source, target in shown]
-    for name in spec.shared:
-        read_only = bool(_shared(project, name).get("read_only"))
+    for name, read_only in spec.shared.items():
         mounts.append(Mount(shared_folder(project, name), f"/shared/{name}", "read" if read_only else "write"))
     files = spec.rules.files
     for paths, kind in ((files.read, "read"), (files.write, "write"), (files.caches, "cache")):
@@ -164,12 +163,6 @@ def shared_folder(project: Project, name: str) -> Path:
         if project.owner is not None:
             os.chown(folder, project.owner, project.owner)
     return folder
-
-
-def _shared(project: Project, name: str) -> Mapping[str, Any]:
-    from seatrial.agents import configuration
-
-    return configuration.load(project).shared.get(name, {})
 
 
 def _text(file: Path) -> str:

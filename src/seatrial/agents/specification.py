@@ -52,7 +52,7 @@ class AgentSpec:
     budget: Mapping[str, float]
     providers: Mapping[str, Mapping[str, Any]]
     services: Mapping[str, Mapping[str, Any]]
-    shared: tuple[str, ...]
+    shared: Mapping[str, bool]
     keys: bool
     replay: str
     parent: str
@@ -153,9 +153,11 @@ def _as_child(project: Project, spec: AgentSpec) -> AgentSpec:
     return replace(spec, policy=rules.as_dict(), providers=parent.providers, keys=parent.keys, runtime=parent.runtime)
 
 
-def _shared(chain: list[templates.Template], written: configuration.Configuration) -> tuple[str, ...]:
-    shared = tuple(dict.fromkeys(name for template in chain for name in template.values.get("shared", ())))
-    for folder in shared:
-        if folder not in written.shared:
-            raise AgentError(f"There is no shared folder called {folder}.", hint=f"[shared.{folder}] in agents.toml")
-    return shared
+def _shared(chain: list[templates.Template], written: configuration.Configuration) -> dict[str, bool]:
+    """Return the shared folders of a chain, and whether each is read-only; AgentError for an unknown one."""
+    found = {}
+    for name in (name for template in chain for name in template.values.get("shared", ())):
+        if name not in written.shared:
+            raise AgentError(f"There is no shared folder called {name}.", hint=f"[shared.{name}] in agents.toml")
+        found[name] = bool(written.shared[name].get("read_only"))
+    return found

@@ -228,6 +228,20 @@ def test_templates_give_instructions_files_and_skills(yard: Yard) -> None:
     assert yard.json("create", "bob", "--template", "above")["error"]["code"] == "template_error"
 
 
+def test_shared_folders_are_shared_as_they_are_written_down(yard: Yard) -> None:
+    yard.configure("[shared.pool]\n[shared.papers]\nread_only = true\n")
+    folder = yard.repository / ".seatrial" / "templates" / "t"
+    folder.mkdir(parents=True)
+    (folder / "template.toml").write_text('shared = ["pool", "papers"]\n')
+    for name in ("ada", "bob"):
+        yard.generic(name, options=("--template", "t"))
+    yard.inside("ada", "echo hi > /shared/pool/x")
+    assert yard.inside("bob", "cat /shared/pool/x").stdout == "hi\n"
+    assert "Read-only" in yard.inside("bob", "touch /shared/papers/x").stderr
+    (folder / "template.toml").write_text('shared = ["nothing"]\n')
+    assert "no shared folder" in yard.run("create", "eve", "--template", "t", "-H", "generic", "--", "true").stderr
+
+
 def test_services_are_started_and_started_again(yard: Yard) -> None:  # 40
     folder = yard.repository / ".seatrial" / "templates" / "t"
     folder.mkdir(parents=True)
