@@ -313,7 +313,9 @@ def test_forking_does_not_escape_the_pause_of_a_copy(attacked: Yard) -> None:
     chain = "import os, time\nwhile True:\n  open('/tmp/now', 'w').write(str(time.time()))\n  if os.fork(): os._exit(0)"
     attacked.generic("hare", "sh", "-c", f'python3 -c "{chain}"; sleep 1000')
     done = attacked.run("fork", "hare", "copy")
-    assert done.returncode == 0 or "cannot be paused" in done.stderr
+    # Refused is fine, too: it cannot be paused, or has taken all the processes that an ordinary user may have.
+    left = [agent["name"] for agent in attacked.json("list")["agents"]]
+    assert ("copy" in left) if done.returncode == 0 else (done.stderr.startswith("error:") and "copy" not in left)
     attacked.ok("delete", "--discard-work", "hare")
 
 
