@@ -220,7 +220,7 @@ class _Engine:
         return [self.name]
 
     def _hint(self) -> str:
-        return f"seatrial agent doctor --runtime {self.name}"
+        return "seatrial agent doctor"
 
     def _forget(self, name: str) -> None:
         with contextlib.suppress(SandboxError):
