@@ -174,9 +174,3 @@ def check_name(name: str) -> str:
             hint="Use up to 40 of a-z, 0-9 and -, beginning and ending with a letter or digit; not user, all, system.",
         )
     return name
-
-
-def require_project(root: Path) -> None:
-    """Raise ProjectError when the repository is gone."""
-    if not root.is_dir():
-        raise ProjectError(f"The repository {root} is gone.", hint="Put it back, or delete the agents by name.")
