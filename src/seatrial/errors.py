@@ -177,3 +177,55 @@ class MergeConflictError(GitError):
     """The agent's work conflicts with what is there."""
 
     exit_code = 3
+
+
+class DatabaseError(SeatrialError):
+    """Something is wrong with a database."""
+
+
+class PostgresError(DatabaseError):
+    """A Postgres server cannot be found, started or reached."""
+
+
+class StatementError(DatabaseError):
+    """SQL that was handed in cannot be taken."""
+
+
+class SourceError(DatabaseError):
+    """A source of branches cannot be used."""
+
+
+class BranchError(DatabaseError):
+    """A branch cannot be made or used."""
+
+
+class UnknownBranchError(BranchError):
+    """There is no such branch."""
+
+
+class MaskingError(DatabaseError):
+    """The masking policy does not cover what is there."""
+
+
+class ProposalError(DatabaseError):
+    """A proposal cannot be made, read or changed."""
+
+
+class RefusedError(DatabaseError):
+    """The gate refuses this."""
+
+    exit_code = 3
+
+
+class DriftError(RefusedError):
+    """Production is not what the proposal was measured against."""
+
+
+class ApplyError(DatabaseError):
+    """A change could not be applied."""
+
+
+class AuditError(DatabaseError):
+    """The audit log has been tampered with or cannot be written."""
+
+    exit_code = 3
