@@ -1,0 +1,62 @@
+"""Connections with pinned settings, and what a server's complaint means for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from seatrial.errors import PostgresError
+
+PINNED: Mapping[str, str] = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "search_path": "public",
+    "standard_conforming_strings": "on",
+    "client_encoding": "UTF8",
+    "extra_float_digits": "1",
+}
+"""What a session is set to: under another TimeZone the same statement may rewrite a table."""
+_CONNECT_SECONDS = 10
+
+
+def connect(
+    dsn: str, *, autocommit: bool = True, pinned: Mapping[str, str] = PINNED, **parameters: Any
+) -> psycopg.Connection[Any]:
+    """Open a connection whose settings are `pinned`; PostgresError in one sentence when it cannot be opened."""
+    options = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in pinned.items())
+    try:
+        return psycopg.connect(
+            dsn,
+            autocommit=autocommit,
+            options=options,
+            application_name="seatrial",
+            **{"connect_timeout": _CONNECT_SECONDS, **parameters},
+        )
+    except psycopg.Error as problem:
+        raise explain(problem, "The database cannot be reached") from problem
+
+
+def explain(problem: psycopg.Error, doing: str) -> PostgresError:
+    """Return the error for people: what was being done, and the first line of what the server said."""
+    said = problem.diag.message_primary or str(problem).strip().splitlines()[-1:] or ["no reason given"]
+    text = said if isinstance(said, str) else said[0]
+    lowered = text.lower()
+    hint = None
+    if "password authentication failed" in lowered:
+        hint = "Check user and password of the URL."
+    elif "connection refused" in lowered or "no such file" in lowered or "could not translate" in lowered:
+        hint = "Check host and port; is the server running?"
+    elif "no space left" in lowered:
+        hint = "Free some disk space and try again."
+    return PostgresError(f"{doing}: {text.rstrip('.')}.", hint=hint, sqlstate=problem.sqlstate or "")
+
+
+def run(connection: psycopg.Connection[Any], statement: LiteralString, *names: str, **values: Any) -> None:
+    """Execute a statement whose `{}` are identifiers and whose `{name}` are literals."""
+    identifiers = [sql.Identifier(name) for name in names]
+    literals = {key: sql.Literal(value) for key, value in values.items()}
+    connection.execute(sql.SQL(statement).format(*identifiers, **literals))
