@@ -48,6 +48,7 @@ def test_a_statement_knows_its_line_and_kind() -> None:
         ("SELECT 1 \\gexec", "backslash"),
         ("SELECT 1\0", "NUL"),
         (b"SELECT 1;\n\xff", "line 2.*not UTF-8"),
+        ("SELECT 1;\n'\ud800'", "line 2.*not UTF-8"),
         ("BEGIN; SELECT 1; COMMIT", "BEGIN is refused"),
         ("SELECT 1; commit", "COMMIT is refused"),
         ("SET ROLE postgres", "role"),
@@ -72,6 +73,8 @@ def test_what_could_not_be_planned_is_refused(sql: str | bytes, said: str) -> No
 def test_a_huge_text_is_refused_before_it_is_read() -> None:
     with pytest.raises(StatementError, match="100 MiB"):
         split(b"x" * 100 * 2**20)
+    with pytest.raises(StatementError, match="MiB"):
+        split("\u00e9" * (MOST_BYTES // 2 + 1))
     assert MOST_BYTES == 2**24
 
 

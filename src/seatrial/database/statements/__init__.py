@@ -99,24 +99,26 @@ def group(statements: Iterable[Statement]) -> tuple[Group, ...]:
 
 
 def _decoded(sql: str | bytes, name: str) -> str:
-    size = len(sql)
+    size = len(sql)  # of characters at first, which are never more than the bytes: a huge text is not encoded
+    if isinstance(sql, str) and size <= MOST_BYTES:
+        # What is no text (half of a pair of surrogates) becomes bytes that are refused below.
+        sql = sql.encode("utf-8", "surrogatepass")
+        size = len(sql)
     if size > MOST_BYTES:
         raise StatementError(
             f"{name} has {size / 2**20:.0f} MiB; at most {MOST_BYTES // 2**20} MiB are taken.",
             hint="Load rows in bulk with COPY outside of a schema change, or change them in batches.",
         )
-    if isinstance(sql, bytes):
-        try:
-            text = sql.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-        except UnicodeDecodeError as problem:
-            line = sql.count(b"\n", 0, problem.start) + 1
-            raise StatementError(
-                f"{name}, line {line}: this is not UTF-8 (byte 0x{sql[problem.start]:02x}).",
-                hint="Save the file as UTF-8.",
-                line=line,
-            ) from None
-    else:
-        text = sql
+    assert isinstance(sql, bytes)
+    try:
+        text = sql.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as problem:
+        line = sql.count(b"\n", 0, problem.start) + 1
+        raise StatementError(
+            f"{name}, line {line}: this is not UTF-8 (byte 0x{sql[problem.start]:02x}).",
+            hint="Save the file as UTF-8.",
+            line=line,
+        ) from None
     at = text.find("\0")
     if at >= 0:
         line = lexer.line_of(text, at)
