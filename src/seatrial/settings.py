@@ -83,11 +83,51 @@ class SeeSettings:
 
 
 @dataclass(frozen=True)
+class DbSettings:
+    """`[db]`: branches of Postgres and the gate."""
+
+    name: str = field(default="app", metadata={"about": "Name of the database, in production and in every branch."})
+    folder: str = field(
+        default="",
+        metadata={"about": "Folder of all servers' data; empty is Seatrial's home (root: /var/lib/seatrial)."},
+    )
+    postgres: str = field(
+        default="", metadata={"about": "Postgres to run: a major version or a folder; empty is the newest found."}
+    )
+    port: int = field(
+        default=0, metadata={"about": "Port on the loopback where clients connect; 0 chooses one and keeps it."}
+    )
+    sleep_seconds: int = field(
+        default=300, metadata={"about": "Seconds without a client after which a server is stopped; 0 is never."}
+    )
+    branch_ttl: str = field(default="7d", metadata={"about": "How long a branch lives unless told otherwise."})
+    max_branches: int = field(default=50, metadata={"about": "Most branches at a time."})
+    max_branch_bytes: int = field(
+        default=0, metadata={"about": "Most bytes that the files of one branch may have; 0 is no limit."}
+    )
+    keep_snapshots: int = field(default=3, metadata={"about": "Golden copies of a source that are kept."})
+    masking: str = field(
+        default="", metadata={"about": "Masking policy, a file beside seatrial.toml; empty copies as it is."}
+    )
+    migrations: str = field(default="migrations", metadata={"about": "Folder of migrations, beside seatrial.toml."})
+    lock_timeout_ms: int = field(
+        default=2000, metadata={"about": "Milliseconds that a change waits for a lock before it tries again."}
+    )
+    statement_timeout_ms: int = field(
+        default=600_000, metadata={"about": "Milliseconds that one statement of a change may take."}
+    )
+    apply_tries: int = field(default=10, metadata={"about": "How often apply tries to get its locks."})
+    approvals: int = field(default=1, metadata={"about": "How many people must approve a change."})
+    approval_ttl: str = field(default="24h", metadata={"about": "How long an approval is good for."})
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings; one attribute per section of `seatrial.toml`."""
 
     store: StoreSettings = StoreSettings()
     see: SeeSettings = SeeSettings()
+    db: DbSettings = DbSettings()
 
 
 def variable(section: str, key: str) -> str:
