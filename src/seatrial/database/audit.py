@@ -105,7 +105,7 @@ class Audit:
         except FileNotFoundError:
             return 0, _FIRST
         try:
-            last = json.loads(lines[-1]) if lines else {"number": 0, "hash": _FIRST}
+            last: dict[str, Any] = json.loads(lines[-1]) if lines else {"number": 0, "hash": _FIRST}
         except ValueError as problem:
             raise AuditError(f"The last line of {self.file} is damaged.", hint="seatrial db log --verify") from problem
         return last["number"], last["hash"]
