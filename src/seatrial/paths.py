@@ -113,6 +113,26 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def tried_lock(file: Path) -> Iterator[bool]:
+    """Hold `file` as `locked` does if nobody else holds it, and yield whether that is so; does not wait.
+
+    Raises StorageError when the file cannot be made.
+    """
+    private_folder(file.parent)
+    try:
+        stream = file.open("ab")
+    except OSError as problem:
+        raise StorageError(f"Cannot write {file}: {problem.strerror}.", path=file) from problem
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 _ABANDONED_SECONDS = 3600
 
 

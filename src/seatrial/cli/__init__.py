@@ -22,6 +22,10 @@ AREAS = {
         "seatrial.cli.agent:agent",
         "Run coding agents in sandboxes of their own, and land their work.",
     ),
+    "db": (
+        "seatrial.cli.db:db",
+        "Give previews and agents their own Postgres branches, behind a human gate.",
+    ),
     "evidence": (
         "seatrial.cli.evidence:evidence",
         "List and show the evidence that the areas have recorded.",

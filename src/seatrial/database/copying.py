@@ -86,10 +86,12 @@ def copy_data(
         for path, found in _walk(source):
             relative = path.relative_to(source)
             top = relative.parts[0]
+            if top in _EMPTIED and len(relative.parts) > 1:
+                continue
             if stat.S_ISDIR(found.st_mode):
                 _folder(target / relative)
             elif stat.S_ISREG(found.st_mode):
-                if path.name in _NOT_COPIED or top in _EMPTIED or path.name.startswith("pgsql_tmp"):
+                if path.name in _NOT_COPIED or path.name.startswith("pgsql_tmp"):
                     continue
                 if top == "pg_wal" and not wal:
                     continue
@@ -107,6 +109,16 @@ def copy_data(
             f"Cannot copy {source} to {target}: {problem.strerror}.", hint="Free some disk space.", path=target
         ) from problem
     return Copied(strategy, files, size)
+
+
+def copy_files(source: Path, target: Path, strategy: str) -> None:
+    """Copy the plain files of one folder into another that exists; StorageError when the disk refuses."""
+    try:
+        for entry in os.scandir(source):
+            if entry.is_file(follow_symlinks=False):
+                _file(Path(entry.path), target / entry.name, strategy)
+    except OSError as problem:
+        raise StorageError(f"Cannot copy {source} to {target}: {problem.strerror}.", path=target) from problem
 
 
 def size_of(folder: Path) -> int:

@@ -85,7 +85,7 @@ def disarm(connection: _Connection) -> None:
 def open_copy(connection: _Connection, database: str) -> tuple[str, ...]:
     """In a golden copy: give readers and writers their grants, and return the owners of what the application has."""
     for name in (READERS, WRITERS):
-        if not connection.execute("SELECT FROM pg_catalog.pg_roles WHERE rolname = %s", [name]).fetchone():
+        if not connection.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", [name]).fetchone():
             run(connection, f"CREATE ROLE {{}} NOLOGIN {_PLAIN}", name)
     owners = _owners(connection)
     for schema in _schemas(connection):

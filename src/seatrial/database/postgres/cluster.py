@@ -32,7 +32,7 @@ SMALL: Mapping[str, str] = {
     "max_connections": "40",
     "wal_level": "replica",
     "max_wal_senders": "0",
-    "max_replication_slots": "0",
+    "max_replication_slots": "2",
     "max_logical_replication_workers": "0",
     "archive_mode": "off",
     "min_wal_size": "32MB",

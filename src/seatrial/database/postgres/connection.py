@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, LiteralString, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -55,9 +56,18 @@ def explain(problem: psycopg.Error, doing: str) -> PostgresError:
     return PostgresError(f"{doing}: {text.rstrip('.')}.", hint=hint, sqlstate=problem.sqlstate or "")
 
 
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what a server complains of within the block into PostgresError: `doing`, and what it said."""
+    try:
+        yield
+    except psycopg.Error as problem:
+        raise explain(problem, doing) from problem
+
+
 def run(connection: psycopg.Connection[Any], statement: str, *names: str, **values: Any) -> None:
     """Execute a statement of our own, whose `{}` are identifiers and whose `{name}` are literals."""
     identifiers = [sql.Identifier(name) for name in names]
     literals = {key: sql.Literal(value) for key, value in values.items()}
     # Never text from outside: statements are written out in this package.
-    connection.execute(sql.SQL(cast(LiteralString, statement)).format(*identifiers, **literals))
+    connection.execute(sql.SQL(statement).format(*identifiers, **literals))

@@ -1,0 +1,34 @@
+"""`seatrial db`: one lazy group; each file holds verbs that belong together."""
+
+from __future__ import annotations
+
+import click
+
+from seatrial.cli.groups import LazyGroup
+
+_SERVER, _BRANCH = (f"seatrial.cli.db_{part}" for part in ("server", "branch"))
+VERBS = {
+    "init": (f"{_SERVER}:init", "Give this project a production server, and start it."),
+    "up": (f"{_SERVER}:up", "Start the servers of this project."),
+    "down": (f"{_SERVER}:down", "Stop the servers of this project."),
+    "status": (f"{_SERVER}:status", "Show servers, branches and golden copies."),
+    "url": (f"{_SERVER}:url", "Print the URL of production or of a branch."),
+    "psql": (f"{_SERVER}:psql", "Open psql on production or on a branch."),
+    "refresh": (f"{_SERVER}:refresh", "Make a new golden copy, which later branches are made from."),
+    "branch": (f"{_BRANCH}:branch", "Branches: create, list, show, reset, rename, extend, delete."),
+    "snapshot": (f"{_BRANCH}:snapshot", "Snapshots: create, list, delete."),
+    "log": (f"{_SERVER}:log", "Show the audit log, and verify it."),
+    "doctor": (f"{_SERVER}:doctor", "Check whether branches can be made here."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=VERBS)
+def db() -> None:
+    """Give each preview or agent its own real Postgres branch; measure a schema change; let a person approve it.
+
+    \b
+    Examples:
+      seatrial db init
+      seatrial db branch create feature-x
+      export DATABASE_URL=$(seatrial db url --branch feature-x)
+    """
