@@ -85,16 +85,11 @@ def copy_data(
         _folder(target)
         for path, found in _walk(source):
             relative = path.relative_to(source)
-            top = relative.parts[0]
-            if top in _EMPTIED and len(relative.parts) > 1:
+            if _is_left_out(relative, stat.S_ISDIR(found.st_mode), wal):
                 continue
             if stat.S_ISDIR(found.st_mode):
                 _folder(target / relative)
             elif stat.S_ISREG(found.st_mode):
-                if path.name in _NOT_COPIED or path.name.startswith("pgsql_tmp"):
-                    continue
-                if top == "pg_wal" and not wal:
-                    continue
                 if _file(path, target / relative, strategy):
                     files, size = files + 1, size + found.st_size
                     if progress:
@@ -151,6 +146,15 @@ def remove_doomed(parent: Path) -> int:
     for folder in doomed:
         remove(folder)
     return len(doomed)
+
+
+def _is_left_out(relative: Path, is_folder: bool, wal: bool) -> bool:
+    top, *below = relative.parts
+    if is_folder:
+        return bool(below) and top in _EMPTIED
+    if top in _EMPTIED or (top == "pg_wal" and not wal):
+        return True
+    return relative.name in _NOT_COPIED or relative.name.startswith("pgsql_tmp")
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
