@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -147,4 +147,4 @@ def _rights(
 
 @cache
 def _sql(name: str) -> LiteralString:
-    return cast("LiteralString", resources.files(__package__).joinpath("sql", f"{name}.sql").read_text("utf-8"))
+    return resources.files(__package__).joinpath("sql", f"{name}.sql").read_text("utf-8")

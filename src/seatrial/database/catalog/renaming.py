@@ -110,7 +110,7 @@ def _rewriting(wanted: Mapping[Key, str], before: Schema) -> tuple[Callable[[str
     def rewrite(text: str, parent: str) -> str:
         for pattern, new, within in steps:
             if not within or parent == within:
-                text = pattern.sub(lambda _, new=new: new, text)
+                text = pattern.sub(new.replace("\\", r"\\"), text)
         return text
 
     def turn(key: Key) -> tuple[int, Key]:
@@ -140,7 +140,7 @@ def _rewriting(wanted: Mapping[Key, str], before: Schema) -> tuple[Callable[[str
 def _place(
     found: Renamed, entry: SchemaObject, identity: str, rewrite: Callable[[str, str], str], after: Schema
 ) -> None:
-    """Put an earlier object under its later identity; a facet that reads as the later one after renaming is unchanged."""
+    """Put an earlier object under its later identity; a facet that reads as the later one once renamed is unchanged."""
     match = after.objects.get((entry.kind, identity))
     facets = dict(entry.facets)
     if match is not None and (entry.kind not in _BODIES or identity != entry.identity):

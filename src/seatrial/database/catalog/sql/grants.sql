@@ -19,7 +19,7 @@ WITH object (catalog, oid, sub, object, type, owner, acl, system) AS (
     SELECT 'pg_proc'::regclass, p.oid, 0,
            CASE p.prokind WHEN 'p' THEN 'procedure ' WHEN 'a' THEN 'aggregate ' ELSE 'function ' END || p.oid::regprocedure,
            'f', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)), p.pronamespace = 'pg_catalog'::regnamespace
-    FROM pg_proc p 
+    FROM pg_proc p
     WHERE p.pronamespace = ANY(%(schemas)s) OR p.proacl IS NOT NULL AND p.pronamespace = 'pg_catalog'::regnamespace
     UNION ALL
     SELECT 'pg_namespace'::regclass, n.oid, 0, 'schema ' || quote_ident(n.nspname), 'n', n.nspowner, n.nspacl,
@@ -29,8 +29,8 @@ WITH object (catalog, oid, sub, object, type, owner, acl, system) AS (
     SELECT 'pg_type'::regclass, t.oid, 0, 'type ' || format_type(t.oid, NULL), 'T', t.typowner,
            coalesce(t.typacl, acldefault('T', t.typowner)), t.typnamespace = 'pg_catalog'::regnamespace
     FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
-    WHERE t.typacl IS NOT NULL AND t.typnamespace = 'pg_catalog'::regnamespace OR t.typnamespace = ANY(%(schemas)s) AND t.typtype <> 'm'
-          AND (t.typrelid = 0 OR c.relkind = 'c')
+    WHERE t.typacl IS NOT NULL AND t.typnamespace = 'pg_catalog'::regnamespace
+       OR t.typnamespace = ANY(%(schemas)s) AND t.typtype <> 'm' AND (t.typrelid = 0 OR c.relkind = 'c')
           AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
     UNION ALL
     SELECT 'pg_database'::regclass, d.oid, 0, 'database current', 'd', d.datdba,
