@@ -50,8 +50,7 @@ def split(sql: str | bytes, name: str = "SQL") -> tuple[Statement, ...]:
     statements: list[Statement] = []
     line, seen = 1, 0
     for piece in lexer.cut(text, name):
-        start = _first_token(text, piece)
-        line, seen = line + text.count("\n", seen, start), start
+        line, seen = line + text.count("\n", seen, piece.first), piece.first
         whole = text[piece.start : piece.end].strip(lexer.SPACE)
         refusal = kinds.refusal_of(piece.head, text[piece.start : piece.end])
         if refusal:
@@ -124,7 +123,3 @@ def _decoded(sql: str | bytes, name: str) -> str:
         line = lexer.line_of(text, at)
         raise StatementError(f"{name}, line {line}: a NUL byte.", hint="Save the file as plain text.", line=line)
     return text
-
-
-def _first_token(text: str, piece: lexer.Piece) -> int:
-    return piece.start + next(lexer.offsets(text[piece.start : piece.end]), 0)

@@ -18,26 +18,29 @@ SPACE = " \t\n\r\f\v"
 """What the server takes as space; every character above 127 is a letter to it, also the exotic spaces."""
 _HEAD, _SHORT_HEAD = 24, 8  # tokens: enough to tell what a statement is
 _LONG = frozenset(("CREATE", "ALTER", "DROP", "REINDEX", "CLUSTER", "GRANT", "REVOKE"))
+_NEVER_ALONE = frozenset("'\"\\")
 _NESTING_WORDS = frozenset(("ATOMIC", "CASE", "END"))
 _LETTER = r"A-Za-z_\x80-\U0010ffff"
 _TOKEN = re.compile(
     rf"""
-      (?P<space>[\ \t\n\r\f\v]+ | --[^\n\r]*)
-    | (?P<escape>[eE]')
-    | (?P<word>[{_LETTER}][{_LETTER}0-9$]*)
-    | (?P<string>'[^']*')
-    | (?P<quoted>"[^"]*(?:""[^"]*)*")
-    | (?P<dollar>\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$)
-    | (?P<comment>/\*)
-    | (?P<other>[0-9]+|.)
+    (?: [\ \t\n\r\f\v]+ | --[^\n\r]* )*+
+    (?: (?P<escape>[eE]')
+      | (?P<word>[{_LETTER}][{_LETTER}0-9$]*)
+      | (?P<string>'[^']*')
+      | (?P<quoted>"[^"]*(?:""[^"]*)*")
+      | (?P<dollar>\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$)
+      | (?P<comment>/\*)
+      | (?P<other>[0-9]+|.)
+    )?
     """,
     re.VERBOSE | re.DOTALL,
 )
 # What cannot end a statement, in one go; 'it''s' is two strings side by side, which makes no difference here.
-_DULL = re.compile(
+_DULL_PIECE = (
     rf"""(?:[ \t\n\r\f\v]+|--[^\n\r]*|(?![eE]')[{_LETTER}][{_LETTER}0-9$]*|'[^']*'|"[^"]*"|[^{_LETTER}\s'"$;()\\/-]+"""
-    r"|-(?!-)|/(?!\*)|\$(?=[0-9]))*+"
+    r"|-(?!-)|/(?!\*)|\$(?=[0-9]))"
 )
+_DULL = re.compile(rf"(?:{_DULL_PIECE}|\({_DULL_PIECE}*+\))*+")
 _ESCAPED = re.compile(r"(?:[^'\\]+|''|\\.)*+'", re.DOTALL)
 # A string goes on after a line break, with the rules of its first part.
 _CONTINUED = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*)*+[\n\r](?:[ \t\n\r\f\v]+|--[^\n\r]*[\n\r])*+'")
@@ -47,9 +50,13 @@ _ROUTINE = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE)\b")
 
 @dataclass(frozen=True)
 class Piece:
-    """One statement as `text[start:end]`; `head` are its first tokens, keywords in upper case, literals as `''`."""
+    """One statement as `text[start:end]`; `head` are its first tokens, keywords in upper case, literals as `''`.
+
+    `first` is where the first token begins, after comments.
+    """
 
     start: int
+    first: int
     end: int
     head: tuple[str, ...]
 
@@ -64,11 +71,11 @@ def cut(text: str, name: str) -> Iterator[Piece]:
 
     Raises StatementError, with `name` and the line, at something that never ends and at a backslash between tokens.
     """
-    start = 0
+    start, scan = 0, _Scan(text, name)
     while start < len(text):
-        end, head = _Scan(text, name).statement(start)
+        first, end, head = scan.statement(start)
         if head:
-            yield Piece(start, end, tuple(head))
+            yield Piece(start, first, end, tuple(head))
         start = end + 1
 
 
@@ -81,16 +88,6 @@ def tokens(text: str) -> Iterator[str]:
             yield token
 
 
-def offsets(text: str) -> Iterator[int]:
-    """Return where each token of one statement begins; StatementError as `cut`."""
-    scan, position = _Scan(text, "SQL"), 0
-    while position < len(text):
-        token, after = scan.token(position)
-        if token:
-            yield position
-        position = after
-
-
 def line_of(text: str, position: int) -> int:
     """Return the line, from 1, of a position in `text`."""
     return text.count("\n", 0, position) + 1
@@ -99,56 +96,64 @@ def line_of(text: str, position: int) -> int:
 class _Scan:
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text, name
+        self.began = 0
 
-    def statement(self, start: int) -> tuple[int, list[str]]:
-        """Return where the statement that begins at `start` ends, and its head."""
-        length, position = len(self.text), start
+    def statement(self, start: int) -> tuple[int, int, list[str]]:
+        """Return where the statement behind `start` begins and ends, and its head, which is empty if there is none."""
+        length, position, first = len(self.text), start, start
         head: list[str] = []
         nesting = _Nesting()
         most, routine = _HEAD, False
         while position < length:
             if len(head) == most and not routine:
                 position = self._dull_end(position)
-                if position == length:
-                    break
             token, position = self.token(position)
             if not token:
                 continue
             if token == ";" and nesting.ends():
-                return position - 1, head
+                return first, position - 1, head
             if len(head) < most:
+                if not head:
+                    first = self.began
+                    if token not in _LONG:
+                        most = _SHORT_HEAD
                 head.append(token)
-                if len(head) == 1 and token not in _LONG:
-                    most = _SHORT_HEAD
-                elif len(head) == 4:
+                if len(head) == 4:
                     routine = _ROUTINE.match(" ".join(head)) is not None
             if routine or token == "(" or token == ")":
                 nesting.take(token)
-        return length, head
+        return first, length, head
 
     def token(self, position: int) -> tuple[str, int]:
-        """Return the token at `position`, empty for space and comments, and where it ends."""
+        """Return the next token, empty for a comment or the end, and where it ends; `began` is where it begins."""
         match = _TOKEN.match(self.text, position)
         assert match is not None
         kind, after = match.lastgroup, match.end()
-        if kind == "space":
+        if kind is None:
             return "", after
-        token = match.group()
+        token, self.began = match[kind], match.start(kind)
         if kind == "word":
             # Only ASCII letters fold: to the server, a word with a long s is no keyword.
             return (token.upper() if token.isascii() else token), after
-        if kind == "comment":
-            return "", self._comment_end(position)
-        if kind == "dollar":
-            end = self.text.find(token, after)
-            if end < 0:
-                raise self._refuse(position, f"the text that {token} begins never ends", f"Close it with {token}.")
-            return "''", end + len(token)
-        if kind == "escape":
-            return "''", self._escaped_end(position)
         if kind == "other":
-            self._check(token, position)
-        return ("''" if kind == "string" else token), after
+            if token in _NEVER_ALONE:
+                raise self._alone(token)
+            return token, after
+        if kind == "string":
+            return "''", after
+        if kind == "quoted":
+            return token, after
+        return self._long(kind, token, after)
+
+    def _long(self, kind: str, token: str, after: int) -> tuple[str, int]:
+        if kind == "comment":
+            return "", self._comment_end(self.began)
+        if kind == "escape":
+            return "''", self._escaped_end(self.began)
+        end = self.text.find(token, after)
+        if end < 0:
+            raise self._refuse(self.began, f"the text that {token} begins never ends", f"Close it with {token}.")
+        return "''", end + len(token)
 
     def _dull_end(self, position: int) -> int:
         match = _DULL.match(self.text, position)
@@ -175,17 +180,16 @@ class _Scan:
                 return match.end()
             position = more.end() - 1
 
-    def _check(self, token: str, position: int) -> None:
+    def _alone(self, token: str) -> StatementError:
         if token == "'":
-            raise self._refuse(position, "a quoted text is never closed", "Close it with '.")
+            return self._refuse(self.began, "a quoted text is never closed", "Close it with '.")
         if token == '"':
-            raise self._refuse(position, "a quoted name is never closed", 'Close it with ".')
-        if token == "\\":
-            raise self._refuse(
-                position,
-                "a backslash stands outside of any text",
-                "Commands of psql (\\i, \\connect, \\copy, \\gexec) are not SQL: leave them out.",
-            )
+            return self._refuse(self.began, "a quoted name is never closed", 'Close it with ".')
+        return self._refuse(
+            self.began,
+            "a backslash stands outside of any text",
+            "Commands of psql (\\i, \\connect, \\copy, \\gexec) are not SQL: leave them out.",
+        )
 
     def _refuse(self, position: int, what: str, hint: str) -> StatementError:
         line = line_of(self.text, position)
