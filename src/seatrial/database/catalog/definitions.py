@@ -33,8 +33,9 @@ def outer_names_removed(definition: str) -> str:
     skip: set[int] = set()
     for position in outer:
         before = tokens[position - 1][1] if position else ""
-        after = tokens[position + 1 : position + 2]
-        if tokens[position] == ("name", alias) and after == [("sign", ".")] and before != ".":
+        after = tokens[position + 1 : position + 3]
+        is_row = after[1:] == [("sign", "*")]  # a whole row keeps its name in every version
+        if tokens[position] == ("name", alias) and after[:1] == [("sign", ".")] and before != "." and not is_row:
             skip |= {position, position + 1}
     kept = [text for i, (_, text) in enumerate(tokens) if i not in skip]
     return "".join(kept)

@@ -58,6 +58,6 @@ LEFT JOIN pg_init_privs i ON i.classoid = o.catalog AND i.objoid = o.oid AND i.o
 CROSS JOIN LATERAL (SELECT * FROM aclexplode(o.acl)
                     UNION ALL SELECT o.owner, o.owner, NULL, false
                     WHERE NOT EXISTS (SELECT FROM aclexplode(o.acl) e WHERE e.grantee = o.owner)) a
-WHERE (NOT o.system AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e'))
+WHERE (NOT o.system AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype IN ('e', 'i')))
    OR (o.acl IS DISTINCT FROM coalesce(i.initprivs, acldefault(o.type::"char", o.owner)))
 GROUP BY o.object, o.type, o.owner, a.grantee

@@ -65,4 +65,4 @@ SELECT f.kind, f.identity, '' AS parent, f.catalog || ' ' || f.oid AS key,
 FROM found f
 LEFT JOIN pg_description x ON x.classoid = f.catalog AND x.objoid = f.oid
 WHERE f.oid >= 16384 AND (f.namespace IS NULL OR f.namespace = ANY(%(schemas)s))
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = f.catalog AND d.objid = f.oid AND d.deptype = 'e')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = f.catalog AND d.objid = f.oid AND d.deptype IN ('e', 'i'))
