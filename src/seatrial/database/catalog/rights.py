@@ -83,6 +83,8 @@ def default_privileges(rows: Iterable[Mapping[str, Any]], names: Roles) -> Itera
         for grantee, privilege in zip(row["grantees"], row["privileges"], strict=True):
             if shown := names.show(grantee):
                 held.setdefault(shown, set()).add(privilege)
+        if set(held) == {grantor} and len(set(row["grantees"])) > 1:
+            continue  # without those that are left out it says what holds anyway
         tables = row["identity"].startswith("tables")
         lines = [f"{who}: {what}" for who, found in held.items() for what in names.privileges(found, tables)]
         identity = f"{row['identity']} by {grantor}"
