@@ -70,7 +70,7 @@ def load_sql(project: Project, file: Path) -> int:
     with connect_to(dsn, autocommit=False) as connection:
         if connection.execute(
             "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' LIMIT 1"
+            " WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'seatrial') LIMIT 1"
         ).fetchone():
             raise DatabaseError("Production is not empty.", hint=f"Propose the change: seatrial db propose {file}")
         for statement in statements:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seatrial import paths
 from seatrial.database import copying, place, roles
+from seatrial.database.gate import ledger
 from seatrial.database.postgres import Cluster, Installation
 from seatrial.database.postgres.cluster import create
 from seatrial.database.postgres.connection import run
@@ -52,6 +53,7 @@ def create_production(project: Project) -> Source:
         with cluster.connect(source.database) as connection:
             connection.execute("ALTER SCHEMA public OWNER TO pg_database_owner")
             roles.grant_production_defaults(connection, source.database)
+            ledger.create(connection, roles.names(source.database)["deployer"])
         step("production.made")
         source = project.records.put(source, state="ready", server_version=f"{version // 10000}.{version % 10000}")
         project.audit.write("production.create", EMBEDDED, server=source.server_version)

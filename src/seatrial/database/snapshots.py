@@ -24,7 +24,7 @@ from seatrial.database.steps import step
 from seatrial.errors import SourceError
 
 Progress = Callable[[int, int], None]
-_LEFT_OUT = ("role", "membership", "role_setting", "database", "grant_database")
+_LEFT_OUT = ("role", "membership", "setting", "database")
 
 
 def cluster_of(project: Project, snapshot: Snapshot) -> Cluster:

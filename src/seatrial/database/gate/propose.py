@@ -1,0 +1,178 @@
+"""Proposing: measure a change on a branch of production made for that alone, and write down what was seen."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+
+import psycopg
+
+from seatrial import paths
+from seatrial.database import audit, branches, production, snapshots
+from seatrial.database.effect.measure import measure
+from seatrial.database.effect.report import EffectReport, Query, Timeouts
+from seatrial.database.gate import target
+from seatrial.database.gate.proposal import OPEN, Plan, Proposal
+from seatrial.database.postgres import connect
+from seatrial.database.project import Project
+from seatrial.database.records import Branch, Snapshot
+from seatrial.database.statements import split
+from seatrial.errors import ProposalError
+
+_FORBIDDEN_AUTHORS = frozenset(("", "seatrial"))
+_MOST_INBOX = 20
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be proposed: SQL, and how it may run; `queries` are those whose plans are compared."""
+
+    sql: str | bytes
+    title: str = ""
+    name: str = "SQL"
+    timeouts: Timeouts | None = None
+    queries: tuple[Query, ...] = ()
+
+
+def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport]:
+    """Run a change on a fresh branch of production as it is now; return the plan and what it did.
+
+    Raises StatementError for SQL that is not taken.
+    """
+    statements = split(change.sql, change.name)
+    timeouts = change.timeouts or Timeouts(project.settings.lock_timeout_ms, project.settings.statement_timeout_ms)
+    snapshot = _fresh_snapshot(project)
+    scratch = branches.create(
+        project,
+        branches.Wish(f"measure-{secrets.token_hex(4)}", at=snapshot.id, ttl="1h", owner="the gate, measuring"),
+    )
+    try:
+        dsn = branches.dsn(project, scratch, "owner")
+        report = measure(lambda: connect(dsn), statements, timeouts=timeouts, queries=change.queries)
+        with connect(dsn) as connection:
+            result = snapshots.schema_of(connection)
+            major = connection.info.server_version // 10000
+        target.keep(project, result)
+    finally:
+        branches.delete(project, scratch.name)
+    plan = Plan(
+        production.EMBEDDED,
+        project.settings.name,
+        major,
+        statements,
+        timeouts,
+        report.hazard_names,
+        snapshot.fingerprint,
+        result.fingerprint,
+    )
+    return plan, report
+
+
+def propose(project: Project, change: Change, *, author: str = "", branch: str = "", origin: str = "") -> Proposal:
+    """Measure a change and make it a proposal; returns it.
+
+    Raises StatementError for SQL that is not taken, and ProposalError when it fails on the branch, changes nothing, or
+    the author may not propose.
+    """
+    author = author or audit.user()
+    if author in _FORBIDDEN_AUTHORS or author.endswith("_deployer"):
+        raise ProposalError(f"{author or 'nobody'} cannot be the author of a proposal.", hint="Use a person's name.")
+    try:
+        plan, report = measure_change(project, change)
+        _check_worked(report, change.name)
+    except Exception as problem:
+        project.audit.write("propose", change.name, "failed", who=author, reason=str(problem)[:300])
+        raise
+    id = secrets.token_hex(4)
+    _write_report(project, id, report)
+    title = change.title or f"{plan.statements[0].kind.capitalize()} and {len(plan.statements) - 1} more"
+    proposal = project.records.put(
+        Proposal(
+            id,
+            "proposed",
+            title=title[:200],
+            author=author,
+            plan=plan.canonical(),
+            hash=plan.hash,
+            branch=branch,
+            origin=origin,
+        )
+    )
+    project.audit.write("propose", id, who=author, title=proposal.title, plan=plan.hash, hazards=list(plan.hazards))
+    return proposal
+
+
+def collect_inbox(project: Project) -> list[tuple[str, Proposal | None, str]]:
+    """Make proposals of what was left in the branches' inboxes; return (branch, proposal or None, why not) for each."""
+    known = {proposal.origin for proposal in project.records.all(Proposal)}
+    refused = set(project.records.fact("inbox refused").split())
+    found: list[tuple[str, Proposal | None, str]] = []
+    for branch in project.records.all(Branch, "ready"):
+        for number, moment, title, text in _inbox(project, branch):
+            origin = f"{branch.id}:{number}:{moment}"
+            if origin in known or origin in refused:
+                continue
+            change = Change(text, title, f"the proposal of branch {branch.name}")
+            try:
+                made = propose(project, change, author=f"branch {branch.name}", branch=branch.id, origin=origin)
+                found.append((branch.name, made, ""))
+            except Exception as problem:  # whatever one branch leaves must not stop the others
+                refused.add(origin)
+                found.append((branch.name, None, str(problem)))
+    project.records.set_fact("inbox refused", " ".join(sorted(refused)))
+    return found
+
+
+def stale(project: Project) -> list[str]:
+    """Mark open proposals whose base is not production's schema any more as stale; return their ids."""
+    now = target.schema(project).fingerprint
+    found = []
+    for proposal in project.records.all(Proposal, "proposed", "approved"):
+        if proposal.opened().base != now:
+            project.records.put(proposal, state="stale", reason="production's schema has changed since")
+            project.audit.write("propose.stale", proposal.id, reason="production's schema has changed")
+            found.append(proposal.id)
+    return found
+
+
+def open_of_branch(project: Project, branch: Branch) -> list[Proposal]:
+    """Return the open proposals that came from a branch."""
+    return [proposal for proposal in project.records.all(Proposal, *OPEN) if proposal.branch == branch.id]
+
+
+def _fresh_snapshot(project: Project) -> Snapshot:
+    with paths.locked(project.lock("refresh")):
+        now = target.schema(project)
+        snapshot = snapshots.newest(project)
+        if snapshot is None or snapshot.fingerprint != now.fingerprint:
+            snapshot = snapshots.refresh_embedded(project)
+    return snapshot
+
+
+def _check_worked(report: EffectReport, name: str) -> None:
+    if report.failure:
+        failure = report.failure
+        raise ProposalError(
+            f"{name}: statement {failure.statement} (line {failure.line}) fails on the branch:"
+            f" {failure.message.rstrip('.')}.",
+            hint=failure.hint or None,
+            sqlstate=failure.sqlstate,
+        )
+
+
+def _write_report(project: Project, id: str, report: EffectReport) -> None:
+    with paths.atomic_write(paths.private_folder(project.folder / "reports") / f"{id}.json") as stream:
+        stream.write(json.dumps(report.as_dict()).encode())
+
+
+def _inbox(project: Project, branch: Branch) -> list[tuple[int, str, str, str]]:
+    try:
+        branches.start(project, branch)
+        with connect(branches.dsn(project, branch, "ro"), pinned={"search_path": "pg_catalog"}) as connection:
+            return connection.execute(
+                "SELECT id, extract(epoch FROM left_at)::text, title, sql FROM seatrial.inbox ORDER BY id LIMIT %s",
+                [_MOST_INBOX],
+            ).fetchall()
+    except psycopg.Error:
+        return []

@@ -1,0 +1,56 @@
+"""Ways into production: to look at its schema, and, for the apply step alone, to change it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+
+from seatrial import paths
+from seatrial.database import catalog, production, roles, snapshots
+from seatrial.database.postgres import connect
+from seatrial.database.project import Project
+
+
+def look(project: Project) -> psycopg.Connection[Any]:
+    """Connect to production as a role that may read; PostgresError when it cannot be reached."""
+    return connect(_dsn(project, "ro"), pinned={"default_transaction_read_only": "on"})
+
+
+def deployer(project: Project) -> psycopg.Connection[Any]:
+    """Connect to production as its deployer.  Only the apply step calls this: nobody else is given the password."""
+    return connect(_dsn(project, "deployer"))
+
+
+def schema(project: Project) -> catalog.Schema:
+    """Read production's schema as it is now, and keep it; PostgresError when it cannot be reached."""
+    with look(project) as connection:
+        found = snapshots.schema_of(connection)
+    keep(project, found)
+    return found
+
+
+def keep(project: Project, found: catalog.Schema) -> str:
+    """Keep a schema so that it can be compared with later ones; return its fingerprint."""
+    file = paths.private_folder(project.folder / "schemas") / f"{found.fingerprint}.json"
+    if not file.exists():
+        with paths.atomic_write(file) as stream:
+            stream.write(json.dumps(found.as_dict()).encode())
+    return found.fingerprint
+
+
+def kept(project: Project, fingerprint: str) -> catalog.Schema | None:
+    """Return a schema that was kept, or None."""
+    try:
+        found = catalog.Schema.from_dict(json.loads((project.folder / "schemas" / f"{fingerprint}.json").read_text()))
+    except (OSError, ValueError, KeyError):
+        return None
+    return found if found.fingerprint == fingerprint else None
+
+
+def _dsn(project: Project, kind: str) -> str:
+    cluster = production.cluster_of(project)
+    cluster.start()
+    database = project.settings.name
+    return cluster.dsn(database, roles.names(database)[kind], project.secret(f"production {kind}"))
