@@ -99,7 +99,7 @@ def test_every_fact_of_the_report_is_on_the_page() -> None:
         "cost 12.5, 4 blocks → cost 4,123.0, 1,200 blocks",
         "The deleted rows cannot come back.",
         "46.0 MiB",
-        "All times are of this copy",
+        "Times are of this copy",
         "agent-3",
     ):
         assert wanted in text, wanted

@@ -160,14 +160,16 @@ def _size(connection: psycopg.Connection[Any], oid: int) -> tuple[int, float]:
 
 
 def _ask(connection: psycopg.Connection[Any], query: str, relation: Relation, column: str = "") -> Any:
-    # A table that this role may not read, or a cast that fails, leaves the question open and the transaction usable.
+    # A table that this role may not read, a policy that hides rows from it, or a cast that fails leaves the question
+    # open and the transaction usable.
     connection.execute("SAVEPOINT seatrial_ask")
     try:
+        connection.execute("SET LOCAL row_security = off")
         answer = connection.execute(
             sql.SQL(query).format(sql.Identifier(relation.schema, relation.bare), column=sql.Identifier(column or "_"))
         ).fetchone()
     except psycopg.Error:
-        connection.execute("ROLLBACK TO SAVEPOINT seatrial_ask")
-        return None
+        answer = None
+    connection.execute("ROLLBACK TO SAVEPOINT seatrial_ask")
     connection.execute("RELEASE SAVEPOINT seatrial_ask")
     return answer

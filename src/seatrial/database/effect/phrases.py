@@ -16,7 +16,10 @@ from seatrial.database.effect.report import (
 )
 
 SEVERITIES = ("high", "medium", "low")
-COPY_NOTE = "All times are of this copy with the table sizes given; production's may differ in both."
+COPY_NOTE = (
+    "Times are of this copy, with the sizes given here, on this machine and without other users; "
+    "they are not production's."
+)
 MARKS = {"added": "+", "removed": "−", "changed": "~", "renamed": "→"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _OBJECTS_NAMED = 4
