@@ -25,9 +25,10 @@ def test_the_text_fits_a_screen_and_tells_everything() -> None:
         "drops view public.v_old",
         "~ Column public.users.id: type integer → bigint.",
         "The deleted rows cannot come back.",
-        phrases.COPY_NOTE,
+        "\n  Times are of this copy,",
     ):
         assert wanted in text
+    assert phrases.COPY_NOTE in " ".join(text.split())
     assert text.index("DROPS_DATA ") < text.index("BUILDS_INDEX  ")  # the worst first
 
 
