@@ -31,6 +31,12 @@ def scratch(server: Cluster) -> Iterator[psycopg.Connection[Any]]:
         connection.execute(f"DROP ROLE {READER}")
 
 
+@pytest.fixture(scope="module")
+def beginnings(server: Cluster) -> dict[str, Schema]:
+    """Schemas before the change, read once for all cases that begin alike."""
+    return {}
+
+
 def read_as_nobody(connection: psycopg.Connection[Any]) -> Schema:
     """Read with the rights of a role that has none."""
     connection.execute(f"SET LOCAL ROLE {READER}")
@@ -57,13 +63,20 @@ def reverse(text: str) -> str:
 
 @pytest.mark.parametrize(("since", "before", "done", "expected"), CHANGES, ids=[case[2][:70] for case in CHANGES])
 def test_every_change_is_seen_once(
-    scratch: psycopg.Connection[Any], since: int, before: str, done: str, expected: list[str]
+    scratch: psycopg.Connection[Any],
+    beginnings: dict[str, Schema],
+    since: int,
+    before: str,
+    done: str,
+    expected: list[str],
 ) -> None:
     if scratch.info.server_version // 10000 < since:
         pytest.skip(f"needs Postgres {since}")
     with scratch.transaction(force_rollback=True):
         scratch.execute(before)
-        first = read_as_nobody(scratch)
+        if before not in beginnings:
+            beginnings[before] = read_as_nobody(scratch)
+        first = beginnings[before]
         scratch.execute(done.format(database=scratch.info.dbname))
         second = read_as_nobody(scratch)
     found = diff(first, second)

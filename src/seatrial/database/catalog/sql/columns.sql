@@ -14,9 +14,7 @@ SELECT 'column' AS kind,
             THEN rank() OVER (PARTITION BY a.attrelid ORDER BY a.attnum) END AS position,
        format_type(a.atttypid, a.atttypmod) AS type,
        CASE WHEN c.relkind NOT IN ('v', 'm') THEN a.attnotnull END AS not_null,
-       (SELECT true FROM pg_constraint k
-        WHERE k.conrelid = c.oid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated
-       ) AS not_null_unvalidated,
+       k.unvalidated AS not_null_unvalidated,
        CASE WHEN a.attgenerated = '' AND a.atthasdef THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
        CASE a.attgenerated WHEN 's' THEN 'stored: ' || pg_get_expr(d.adbin, d.adrelid)
                            WHEN 'v' THEN 'virtual: ' || pg_get_expr(d.adbin, d.adrelid) END AS generated,
@@ -42,6 +40,8 @@ JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN (SELECT conrelid, conkey, true AS unvalidated FROM pg_constraint WHERE contype = 'n' AND NOT convalidated) k
+       ON k.conrelid = a.attrelid AND k.conkey = ARRAY[a.attnum]
 LEFT JOIN pg_description x ON x.classoid = 'pg_class'::regclass AND x.objoid = a.attrelid AND x.objsubid = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND n.oid = ANY(%(schemas)s) AND c.relpersistence <> 't'
   AND (c.relkind IN ('r', 'p', 'f')

@@ -31,7 +31,7 @@ WITH object (catalog, oid, sub, object, type, owner, acl, system) AS (
     FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
     WHERE t.typacl IS NOT NULL AND t.typnamespace = 'pg_catalog'::regnamespace
        OR t.typnamespace = ANY(%(schemas)s) AND t.typtype <> 'm' AND (t.typrelid = 0 OR c.relkind = 'c')
-          AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
+          AND NOT (t.typtype = 'b' AND t.typsubscript = 'array_subscript_handler'::regproc)
     UNION ALL
     SELECT 'pg_database'::regclass, d.oid, 0, 'database current', 'd', d.datdba,
            coalesce(d.datacl, acldefault('d', d.datdba)), false

@@ -33,6 +33,6 @@ FROM pg_type t
 JOIN pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_class c ON c.oid = t.typrelid
 WHERE n.oid = ANY(%(schemas)s) AND t.typtype <> 'm' AND (t.typrelid = 0 OR c.relkind = 'c')
-  AND NOT (t.typtype = 'b' AND EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))
+  AND NOT (t.typtype = 'b' AND t.typsubscript = 'array_subscript_handler'::regproc)
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
