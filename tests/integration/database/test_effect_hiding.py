@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,22 @@ def test_a_drop_that_does_not_stand_in_the_statement(database: Any, where: str) 
     assert "tidy" in hidden_phrases(report)
 
 
+def test_a_drop_in_the_script_of_an_extension(database: Any, database_folder: Path) -> None:
+    if database.server.installation.major < 18:
+        pytest.skip("an extension outside of the server's own folders needs Postgres 18")
+    folder = database_folder / database.name / "extension"
+    folder.mkdir(parents=True)
+    (folder / "tidy.control").write_text("default_version = '1'\nsuperuser = false\nrelocatable = false\n")
+    (folder / "tidy--1.sql").write_text("DROP TABLE public.orders;\n")
+    with database.connect("superuser") as connection:
+        connection.execute(f"ALTER DATABASE {database.name} SET extension_control_path = '$system:{folder.parent}'")
+    prepare(database)
+    report = effect_on(database, "CREATE EXTENSION tidy")
+    assert Named("table", "public.orders") in only(report).dropped
+    assert Loss("rows", "public.orders", ORDERS) in only(report).losses
+    assert set(report.hazard_names) >= ORDERS_DROPPED
+
+
 def test_a_table_emptied_and_filled_again_in_one_block(database: Any) -> None:
     prepare(database)
     block = """DO $$ BEGIN
@@ -86,6 +103,16 @@ def test_a_table_dropped_and_made_again_in_one_block(database: Any) -> None:
     report = effect_on(database, "DO $$ BEGIN DROP TABLE orders; CREATE TABLE orders (id int); END $$")
     assert only(report).losses == (Loss("rows", "public.orders", ORDERS),)
     assert "DROPS_DATA" in report.hazard_names
+
+
+def test_an_empty_table_has_no_data_to_lose(database: Any) -> None:
+    prepare(database, "CREATE TABLE nothing (id int, note text)")
+    report = effect_on(
+        database,
+        "TRUNCATE nothing; ALTER TABLE nothing DROP COLUMN note; UPDATE nothing SET id = 1; DROP TABLE nothing",
+    )
+    assert [loss.count for effect in report.statements for loss in effect.losses] == [0, 0, 0]
+    assert not {"DROPS_DATA", "CHANGES_ROWS", "BLOCKS_READS"} & set(report.hazard_names)
 
 
 def test_rows_deleted_and_put_back_are_still_told(database: Any) -> None:

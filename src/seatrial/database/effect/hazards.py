@@ -91,7 +91,7 @@ def _of_statement(effect: StatementEffect, seen: Seen) -> Iterator[tuple[str, Pl
     )
     if dropped:
         yield "DROPS_OBJECT", Place(number, dropped, f"It drops {_and(dropped)}.")
-    losses = [loss for loss in effect.losses if _was_there(loss.object, seen)]
+    losses = [loss for loss in effect.losses if _was_there(loss.object, seen) and (loss.count or not loss.is_exact)]
     deleted = [rows for rows in effect.rows if rows.deleted and _was_there(rows.table, seen)]
     if losses or deleted:
         told = [f"{_count(loss.count, loss.is_exact)} {loss.what} of {loss.object}" for loss in losses]
@@ -181,7 +181,7 @@ def works(effect: StatementEffect, seen: Seen) -> bool:
     """Whether a statement does something that takes longer the more rows there are."""
     return bool(
         any(name in seen.tables for name in effect.rewritten)
-        or any(scan.table in seen.tables and not scan.is_new for scan in effect.scans)
+        or any(scan.rows and scan.table in seen.tables and not scan.is_new for scan in effect.scans)
         or effect.indexes_built
         or sum(rows.inserted + rows.updated + rows.deleted for rows in effect.rows) >= _MANY_ROWS
     )

@@ -123,7 +123,7 @@ def objects_phrase(objects: Sequence[str]) -> str:
 
 def deeds(effect: StatementEffect) -> tuple[str, ...]:
     """Return what a statement did, in phrases, what matters most first."""
-    found = [loss_phrase(loss) for loss in effect.losses]
+    found = [loss_phrase(loss) for loss in effect.losses if loss.count or not loss.is_exact]
     found += [f"drops {named.kind} {named.name}" for named in effect.dropped]
     found += [f"rewrites {objects_phrase(effect.rewritten)}"] if effect.rewritten else []
     truncated = {loss.object for loss in effect.losses if loss.what == "truncated rows"}
