@@ -6,7 +6,7 @@ import click
 
 from seatrial.cli.groups import LazyGroup
 
-_SERVER, _BRANCH = (f"seatrial.cli.db_{part}" for part in ("server", "branch"))
+_SERVER, _BRANCH, _GATE = (f"seatrial.cli.db_{part}" for part in ("server", "branch", "gate"))
 VERBS = {
     "init": (f"{_SERVER}:init", "Give this project a production server, and start it."),
     "up": (f"{_SERVER}:up", "Start the servers of this project."),
@@ -17,6 +17,16 @@ VERBS = {
     "refresh": (f"{_SERVER}:refresh", "Make a new golden copy, which later branches are made from."),
     "branch": (f"{_BRANCH}:branch", "Branches: create, list, show, reset, rename, extend, delete."),
     "snapshot": (f"{_BRANCH}:snapshot", "Snapshots: create, list, delete."),
+    "measure": (f"{_GATE}:measure", "Show what a change of the schema would do."),
+    "propose": (f"{_GATE}:propose", "Measure a change and put it before the reviewers."),
+    "review": (f"{_GATE}:review", "List the proposals, or show one with what was measured."),
+    "approve": (f"{_GATE}:approve", "Sign a proposal, naming its hazards."),
+    "reject": (f"{_GATE}:reject", "Turn a proposal down."),
+    "apply": (f"{_GATE}:apply", "Apply an approved proposal to production."),
+    "resume": (f"{_GATE}:resume", "Go on with an apply that was interrupted."),
+    "abandon": (f"{_GATE}:abandon", "Give up a proposal."),
+    "drift": (f"{_GATE}:drift", "Show what was changed in production past the gate."),
+    "reviewer": (f"{_GATE}:reviewer", "Reviewers: who may approve, by which key."),
     "log": (f"{_SERVER}:log", "Show the audit log, and verify it."),
     "doctor": (f"{_SERVER}:doctor", "Check whether branches can be made here."),
 }

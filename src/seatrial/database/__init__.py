@@ -20,6 +20,18 @@ try:
     from seatrial.database.branches import rename as rename_branch
     from seatrial.database.branches import reset as reset_branch
     from seatrial.database.doctor import Finding, doctor
+    from seatrial.database.effect import EffectReport, render_html, render_text
+    from seatrial.database.gate.apply import Applied, abandon, apply, resume
+    from seatrial.database.gate.approval import approve, reject
+    from seatrial.database.gate.approval import required as approvals_required
+    from seatrial.database.gate.approval import valid as approvals
+    from seatrial.database.gate.drift import accept as accept_drift
+    from seatrial.database.gate.drift import drift
+    from seatrial.database.gate.files import change_from_files, write_page
+    from seatrial.database.gate.proposal import Approval, Plan, Proposal, report_of
+    from seatrial.database.gate.proposal import find as find_proposal
+    from seatrial.database.gate.propose import Change, collect_inbox, measure_change, propose, stale
+    from seatrial.database.gate.signing import add_reviewer, remove_reviewer, reviewers
     from seatrial.database.project import Project, find_project
     from seatrial.database.records import Branch, Snapshot, Source
     from seatrial.database.service.control import Service, down, resident_bytes, running, servers, up
@@ -28,36 +40,64 @@ except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "database") from problem
 
 __all__ = [
+    "Applied",
+    "Approval",
     "Branch",
+    "Change",
+    "EffectReport",
     "Event",
     "Finding",
+    "Plan",
     "Project",
+    "Proposal",
     "Service",
     "Snapshot",
     "Source",
     "Wish",
+    "abandon",
+    "accept_drift",
+    "add_reviewer",
     "all_branches",
+    "apply",
+    "approvals",
+    "approvals_required",
+    "approve",
     "branch_facts",
+    "change_from_files",
+    "collect_inbox",
     "connect",
     "create_branch",
     "delete_branch",
     "delete_snapshot",
     "doctor",
     "down",
+    "drift",
     "extend_branch",
     "find_branch",
     "find_project",
+    "find_proposal",
     "init",
     "load_sql",
+    "measure_change",
+    "propose",
     "psql_arguments",
     "reconcile",
     "refresh",
+    "reject",
+    "remove_reviewer",
     "rename_branch",
+    "render_html",
+    "render_text",
+    "report_of",
     "reset_branch",
     "resident_bytes",
+    "resume",
+    "reviewers",
     "running",
     "servers",
+    "stale",
     "take_snapshot",
     "up",
     "url",
+    "write_page",
 ]

@@ -74,7 +74,7 @@ def create(project: Project, wish: Wish) -> Branch:
 
 
 def provide(project: Project, branch: Branch, *, at: str = "") -> Branch:
-    """Make a declared branch; ten callers at once make it once, and all get it."""
+    """Make a declared branch; ten callers at once make it once, and all get it.  UnknownBranchError if it is gone."""
     with paths.locked(project.lock(f"branch-{branch.id}")):
         known = project.records.get(Branch, branch.id)
         if known is None or known.state in _ENDED:

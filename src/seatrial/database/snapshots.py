@@ -158,7 +158,10 @@ def freeze(project: Project, target: Cluster, snapshot: Snapshot, database: str)
 
 
 def backup(source: Cluster, target: Path, strategy: str, progress: Progress | None = None) -> copying.Copied:
-    """Copy the data folder of a running server under the backup API, with the WAL that makes the copy consistent."""
+    """Copy the data folder of a running server under the backup API, with the WAL that makes the copy consistent.
+
+    Raises SourceError when the server refuses, StorageError when the disk does.
+    """
     total = copying.size_of(source.data) if progress else 0
     done = 0
 

@@ -64,10 +64,10 @@ def apply(project: Project, id: str, *, notice: Notice = lambda _text: None) -> 
 
 
 def resume(project: Project, id: str, *, notice: Notice = lambda _text: None) -> Applied:
-    """Go on with a proposal whose apply was interrupted or needs cleaning up; says the same errors as `apply`.
+    """Go on with a proposal whose apply was interrupted or needs cleaning up.
 
     What the ledger says decides: steps that are done are not done again, and an invalid index that a step left is
-    dropped before the step is repeated.
+    dropped before the step is repeated.  Raises RefusedError when there is nothing to resume, and what `apply` does.
     """
     proposal = find(project, id)
     if proposal.state not in ("applying", "needs_cleanup"):
