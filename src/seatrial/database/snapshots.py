@@ -17,6 +17,7 @@ import psycopg
 from seatrial.database import catalog, copying, place, production, roles
 from seatrial.database.durations import now
 from seatrial.database.postgres import Cluster
+from seatrial.database.postgres.cluster import trim_wal
 from seatrial.database.postgres.connection import explain, explained, run
 from seatrial.database.project import Project
 from seatrial.database.records import Branch, Snapshot, Source
@@ -147,6 +148,7 @@ def freeze(project: Project, target: Cluster, snapshot: Snapshot, database: str)
     with target.connect() as connection:
         connection.execute("CHECKPOINT")
     target.stop()
+    trim_wal(target)
     step("snapshot.stopped")
     target.log.unlink(missing_ok=True)
     return replace(

@@ -16,6 +16,7 @@ psycopg = pytest.importorskip("psycopg", reason="install with: pip install 'seat
 
 from psycopg.conninfo import make_conninfo  # noqa: E402
 
+from seatrial import database as area  # noqa: E402
 from seatrial.database.postgres import Cluster, Installation, connect, installations  # noqa: E402
 from seatrial.database.postgres.cluster import create  # noqa: E402
 from seatrial.database.postgres.connection import run  # noqa: E402
@@ -96,3 +97,64 @@ def new_database(server: Cluster) -> Iterator[Any]:
 def database(new_database: Any) -> Database:
     """One fresh database."""
     return new_database()
+
+
+SHOP = """
+CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text NOT NULL UNIQUE, name text);
+CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id bigint NOT NULL REFERENCES users,
+                     total numeric(10, 2) NOT NULL, placed timestamptz NOT NULL DEFAULT now());
+INSERT INTO users (email, name) SELECT 'user' || i || '@example.com', 'User ' || i FROM generate_series(1, 100) i;
+INSERT INTO orders (user_id, total) SELECT 1 + i % 100, i FROM generate_series(1, 1000) i;
+"""
+
+
+@dataclass
+class Home:
+    """Where a project of the tests keeps its state, and its clusters."""
+
+    state: Path
+    clusters: Path
+    root: Path
+    postgres: str
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "SEATRIAL_HOME": str(self.state),
+            "SEATRIAL_DB_FOLDER": str(self.clusters),
+            "SEATRIAL_DB_POSTGRES": self.postgres,
+        }
+
+
+@pytest.fixture(scope="module", params=INSTALLATIONS or [None], ids=lambda i: f"pg{i.major}" if i else "none")
+def shop_home(request: pytest.FixtureRequest, database_folder: Path) -> Iterator[Home]:
+    """A project with a running production server that holds a small shop; the tests of a module share it."""
+    if request.param is None:
+        pytest.skip("no Postgres server programs are installed")
+    folder = Path(tempfile.mkdtemp(prefix="project-", dir=database_folder))
+    folder.chmod(0o711)
+    home = Home(folder / "state", folder / "clusters", folder / "shop", str(request.param.major))
+    home.root.mkdir()
+    (home.root / "shop.sql").write_text(SHOP)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in home.environment().items():
+            patch.setenv(name, value)
+        project = area.init(home.root, name="shop", load=home.root / "shop.sql")
+        project.records.close()
+        try:
+            yield home
+        finally:
+            project = area.find_project(home.root)
+            area.down(project)
+            project.records.close()
+
+
+@pytest.fixture
+def shop(shop_home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[area.Project]:
+    """The shop, opened for one test; branches that the test leaves are removed."""
+    for name, value in shop_home.environment().items():
+        monkeypatch.setenv(name, value)
+    project = area.find_project(shop_home.root)
+    yield project
+    for branch in reversed(area.all_branches(project)):
+        area.delete_branch(project, branch.name)
+    project.records.close()

@@ -7,6 +7,7 @@ takes its settings from the command line, so that nothing inside the data folder
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -35,7 +36,7 @@ SMALL: Mapping[str, str] = {
     "max_replication_slots": "2",
     "max_logical_replication_workers": "0",
     "archive_mode": "off",
-    "min_wal_size": "32MB",
+    "min_wal_size": "8MB",
     "max_wal_size": "256MB",
     "jit": "off",
 }
@@ -58,6 +59,8 @@ _QUIET: Mapping[str, str] = {
     "ssl": "off",
 }
 _HBA = "# Written by Seatrial.\nlocal all all scram-sha-256\n"
+_WAL_SEGMENTS = "--wal-segsize=4"
+"""MiB: a new server writes into a segment of its own at once, and fifty branches do so."""
 _START_SECONDS, _STOP_SECONDS, _POLL_SECONDS = 120.0, 60.0, 0.002
 
 
@@ -206,7 +209,16 @@ def create(folder: Path, installation: Installation) -> Cluster:
         arguments = ["-D", str(cluster.data), "-U", SUPERUSER, "--auth=scram-sha-256", "--pwfile", str(secret)]
         locale = ["--locale-provider=builtin", "--locale=C.UTF-8"] if usable.major >= 17 else ["--locale=C.UTF-8"]
         made = subprocess.run(
-            [usable.program("initdb"), *arguments, "-E", "UTF8", *locale, "--no-sync", "--data-checksums"],
+            [
+                usable.program("initdb"),
+                *arguments,
+                "-E",
+                "UTF8",
+                *locale,
+                "--no-sync",
+                "--data-checksums",
+                _WAL_SEGMENTS,
+            ],
             capture_output=True,
             text=True,
             env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
@@ -223,6 +235,25 @@ def create(folder: Path, installation: Installation) -> Cluster:
         for name in files:
             place.own(Path(root, name))
     return cluster
+
+
+def trim_wal(cluster: Cluster) -> None:
+    """Remove from a cluster that was stopped cleanly all WAL but the segment that it starts from.
+
+    Raises PostgresError when the server's own program cannot read the cluster's state.
+    """
+    program = runnable(cluster.installation, cluster.folder.parent).program("pg_controldata")
+    told = subprocess.run(
+        [program, "-D", str(cluster.data)], capture_output=True, text=True, env={"LC_ALL": "C"}, check=False
+    )
+    state = dict(re.findall(r"^(.+?):\s+(.+)$", told.stdout, re.MULTILINE))
+    if state.get("Database cluster state") != "shut down":
+        raise PostgresError(
+            f"{cluster.data} was not stopped cleanly: {state.get('Database cluster state', 'unknown')}."
+        )
+    for file in (cluster.data / "pg_wal").iterdir():
+        if re.fullmatch("[0-9A-F]{24}", file.name) and file.name != state["Latest checkpoint's REDO WAL file"]:
+            file.unlink()
 
 
 def as_account(user: int | None = None) -> dict[str, Any]:

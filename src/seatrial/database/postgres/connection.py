@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -43,8 +44,7 @@ def connect(
 
 def explain(problem: psycopg.Error, doing: str) -> PostgresError:
     """Return the error for people: what was being done, and the first line of what the server said."""
-    said = problem.diag.message_primary or str(problem).strip().splitlines()[-1:] or ["no reason given"]
-    text = said if isinstance(said, str) else said[0]
+    text = problem.diag.message_primary or _first_reason(str(problem))
     lowered = text.lower()
     hint = None
     if "password authentication failed" in lowered:
@@ -54,6 +54,12 @@ def explain(problem: psycopg.Error, doing: str) -> PostgresError:
     elif "no space left" in lowered:
         hint = "Free some disk space and try again."
     return PostgresError(f"{doing}: {text.rstrip('.')}.", hint=hint, sqlstate=problem.sqlstate or "")
+
+
+def _first_reason(said: str) -> str:
+    """Return what matters of a failed connection: the server's FATAL, or else the client's last line."""
+    fatal = re.search(r"(?:FATAL|ERROR):\s+(.+)", said)
+    return fatal[1] if fatal else (said.strip().splitlines() or ["no reason given"])[-1]
 
 
 @contextmanager
