@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("psycopg", reason="install with: pip install 'seatrial[database]'")
 
-from seatrial.database.effect import EffectReport, Timeouts, measure
+from seatrial.database.effect import EffectReport, Timeouts, measure, render_html, render_text
 from seatrial.database.effect.report import Loss, Named, Rows
 from seatrial.database.statements import split
 from seatrial.errors import RefusedError
@@ -203,3 +203,27 @@ def test_a_statement_that_takes_too_long_fails(database: Any) -> None:
     report = effect_on(database, "SELECT pg_catalog.pg_sleep(20)", timeouts=Timeouts(lock_ms=50, statement_ms=100))
     assert report.failure is not None
     assert report.failure.sqlstate == "57014"
+
+
+def test_hostile_names_are_only_names(database: Any) -> None:
+    table, column = "<script>alert(1)</script>\x1b[31m", "a\"b' onload='x\u202e"
+    quoted_table, quoted_column = (f'"{name.replace(chr(34), chr(34) * 2)}"' for name in (table, column))
+    prepare(
+        database,
+        f"CREATE TABLE {quoted_table} ({quoted_column} int, other text)",
+        f"INSERT INTO {quoted_table} VALUES (1, 'x')",
+        f"COMMENT ON TABLE {quoted_table} IS '<img src=x onerror=alert(1)>'",
+    )
+    report = effect_on(
+        database,
+        f"ALTER TABLE {quoted_table} ALTER COLUMN {quoted_column} TYPE bigint;"
+        f"ALTER TABLE {quoted_table} DROP COLUMN other; COMMENT ON TABLE {quoted_table} IS '</style><script>';"
+        f"DROP TABLE {quoted_table}",
+    )
+    assert report.outcome == "ok", report.failure
+    assert Loss("rows", f"public.{quoted_table}", 1) in report.statements[-1].losses
+    page, text = render_html(report), render_text(report)
+    assert "<script" not in page and "<img" not in page and page.count("</style>") == 1
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    for character in ("\x1b", "\u202e"):
+        assert character not in page and character not in text

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from seatrial.database import catalog
 from seatrial.database.catalog import Change, Schema
 from seatrial.database.catalog.schema import Facet
 
@@ -67,8 +68,10 @@ class NoWayBackError(Exception):
     """No statement is known that undoes this."""
 
 
-def steps(change: Change, before: Schema) -> Iterator[Step]:
+def steps(change: Change, before: Schema, rebuild: bool = False) -> Iterator[Step]:
     """Give the statements that undo `change` of the schema `before`, with their ranks.
+
+    With `rebuild` a view that changed is dropped and made again instead of being replaced.
 
     Raises NoWayBackError where none is known.
     """
@@ -76,6 +79,9 @@ def steps(change: Change, before: Schema) -> Iterator[Step]:
         yield _DROP_RANK.get(change.kind, 0), _drop(change)
     elif change.action == "removed":
         yield from _make(change)
+    elif rebuild and change.kind == "view" and "view_definition" in change.facets and change.action == "changed":
+        yield _DROP_RANK["view"], _drop(change)
+        yield from _make(_removal(change, before))
     else:
         if change.action == "renamed":
             yield _RENAMED, _rename(change)
@@ -143,6 +149,14 @@ def _made_alone(change: Change, was: Mapping[str, Facet]) -> str:
     if change.kind == "schema":
         return f"CREATE SCHEMA {change.identity}"
     raise NoWayBackError
+
+
+def _removal(change: Change, before: Schema) -> Change:
+    """Return the change that takes an object of `before` away with all that goes with it."""
+    kept = [entry for key, entry in before.objects.items() if key != (change.kind, change.identity)]
+    label = f"{change.kind} {change.identity}"
+    gone = catalog.diff(before, Schema.of([entry for entry in kept if entry.parent != label]))
+    return next(entry for entry in gone if (entry.kind, entry.identity) == (change.kind, change.identity))
 
 
 def _rename(change: Change) -> str:

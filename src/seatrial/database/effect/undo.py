@@ -29,22 +29,29 @@ def script(
     back, rows above all, is among the reasons.
     """
     reasons = list(_lost(effects, known))
+    # A view that has fewer columns than now cannot be replaced; it is made anew only if that is why it fails.
+    for rebuild in (False, True):
+        statements, unknown = _statements(before, after, rebuild)
+        if not statements or unknown:
+            return Undo("", before.fingerprint == after.fingerprint, (*reasons, *unknown))
+        problem, differences = _tried(connection, before, statements, roles)
+        if not problem:
+            reasons += _left(differences)
+            return Undo(";\n".join(statements) + ";", not differences, tuple(reasons))
+    reasons.append(f"The script back was tried and fails: {problem}.")
+    return Undo("", False, tuple(reasons))
+
+
+def _statements(before: Schema, after: Schema, rebuild: bool) -> tuple[list[str], list[str]]:
+    """Return the statements back, and sentences about what none is known for."""
     unknown: list[str] = []
     wanted: list[tuple[int, int, str]] = []
     for number, change in enumerate(catalog.diff(before, after, catalog.renames(before, after))):
         try:
-            wanted += [(rank, -number, text) for rank, text in steps(change, before)]
+            wanted += [(rank, -number, text) for rank, text in steps(change, before, rebuild)]
         except NoWayBackError:
             unknown.append(f"No statement undoes this: {change.sentence}")
-    statements = [text for _, _, text in sorted(wanted)]
-    if not statements or unknown:
-        return Undo("", before.fingerprint == after.fingerprint, (*reasons, *unknown))
-    problem, differences = _tried(connection, before, statements, roles)
-    if problem:
-        reasons.append(f"The script back was tried and fails: {problem}.")
-        return Undo("", False, tuple(reasons))
-    reasons += _left(differences)
-    return Undo(";\n".join(statements) + ";", not differences, tuple(reasons))
+    return [text for _, _, text in sorted(wanted)], unknown
 
 
 def _tried(
