@@ -33,10 +33,16 @@ def every_version() -> Iterator[Connections]:
         try:
             for major, installation in found.items():
                 cluster = create(folder / str(major), installation)
-                cluster = Cluster(cluster.folder, installation, cluster.password, {"fsync": "off", "jit": "off"})
+                cluster = Cluster(
+                    cluster.folder,
+                    installation,
+                    cluster.password,
+                    {"fsync": "off", "plan_cache_mode": "force_generic_plan"},
+                )
                 cluster.start()
                 clusters.append(cluster)
                 connections[major] = cluster.connect("postgres")
+                connections[major].prepare_threshold = 0
                 connections[major].execute("CREATE ROLE agent; CREATE ROLE auditor NOINHERIT; GRANT auditor TO agent")
             yield connections
         finally:
@@ -129,6 +135,13 @@ def test_a_large_schema_is_the_same_on_all_versions(every_version: Connections) 
         assert other.fingerprint == first.fingerprint
 
 
+BEGINNING = f"""{BEFORE["enum"]}; {BEFORE["tf"]};
+CREATE TABLE one (id int PRIMARY KEY, x int NOT NULL, y text, CONSTRAINT z CHECK (x > 0));
+CREATE TABLE two (id serial PRIMARY KEY, y text DEFAULT 'x', z mood, CONSTRAINT x UNIQUE (y));
+CREATE INDEX x_index ON one (x);
+CREATE VIEW view_x AS SELECT y FROM two;
+GRANT SELECT ON one TO agent;
+"""
 TABLES, COLUMNS, TYPES = ("one", "two"), ("x", "y", "z"), ("int", "text", "numeric(9,2)", "mood")
 STATEMENTS = """
 CREATE TABLE {t} (id int PRIMARY KEY, {c} {type})
@@ -186,8 +199,8 @@ statements = st.lists(
         st.sampled_from(COLUMNS),
         st.sampled_from(TYPES),
     ),
-    min_size=4,
-    max_size=20,
+    min_size=8,
+    max_size=24,
 )
 
 
@@ -208,7 +221,7 @@ def states(connection: psycopg.Connection[Any], lines: list[str]) -> tuple[list[
     """Return which statements succeeded, and the schema at the beginning, in the middle and at the end."""
     half = len(lines) // 2
     with connection.transaction(force_rollback=True):
-        connection.execute(f"{BEFORE['enum']};{BEFORE['tf']};CREATE TABLE one (id int PRIMARY KEY, x int, y text)")
+        connection.execute(BEGINNING)
         schemas = [read(connection)]
         done = run_each(connection, lines[:half])
         schemas.append(read(connection))

@@ -72,13 +72,17 @@ def diff(before: Schema, after: Schema, renames: Iterable[Rename] = ()) -> tuple
     was added or removed together with its parent is among the children of the parent's change.
     """
     found = follow(before, after, [Rename(*entry) for entry in renames])
-    moved = _reordered(found.objects, after.objects)
+    moved: set[Key] | None = None
     changes = [_change("removed", entry) for entry in found.gone]
     for key, entry in found.objects.items():
         match = after.objects.get(key)
         if match is None:
             changes.append(_change("removed", entry))
             continue
+        if entry.facets == match.facets and entry.parent == match.parent and key not in found.was:
+            continue
+        if moved is None:
+            moved = _reordered(found.objects, after.objects)
         facets = _facets(entry, match, key in moved)
         if key in found.was:
             identity: tuple[Facet, Facet] = (found.was[key].identity, match.identity)
@@ -95,8 +99,6 @@ def _change(action: Literal["added", "removed"], entry: SchemaObject) -> Change:
 
 
 def _facets(before: SchemaObject, after: SchemaObject, moved: bool) -> dict[str, tuple[Facet, Facet]]:
-    if before.facets == after.facets and before.parent == after.parent:
-        return {}
     names = sorted(before.facets.keys() | after.facets.keys())
     found = {name: (before.facets.get(name), after.facets.get(name)) for name in names}
     if before.parent != after.parent:
@@ -106,10 +108,15 @@ def _facets(before: SchemaObject, after: SchemaObject, moved: bool) -> dict[str,
 
 def _reordered(before: Mapping[Key, SchemaObject], after: Mapping[Key, SchemaObject]) -> set[Key]:
     """Return the columns whose place among the columns that are on both sides is another."""
+    both = [
+        (key, entry)
+        for key, entry in before.items()
+        if entry.kind == "column" and key in after and "position" in entry.facets and "position" in after[key].facets
+    ]
+    moved = {entry.parent for key, entry in both if entry.facets["position"] != after[key].facets["position"]}
     tables: dict[str, list[Key]] = {}
-    for key, entry in before.items():
-        match = after.get(key)
-        if entry.kind == "column" and match and "position" in entry.facets and "position" in match.facets:
+    for key, entry in both:
+        if entry.parent in moved:
             tables.setdefault(entry.parent, []).append(key)
     found: set[Key] = set()
     for keys in tables.values():

@@ -39,7 +39,6 @@ _SESSION = {
     "xmlbinary": "base64",
     "jit": "off",
 }
-_COMMON = ("kind", "identity", "parent", "key")
 
 
 def read(
@@ -87,7 +86,7 @@ def _read(cursor: psycopg.Cursor[tuple[Any, ...]], names: Roles, ignored: list[s
     def rows(name: str) -> Iterator[dict[str, Any]]:
         cursor.execute(_sql(name), {"schemas": schemas})
         titles = [column.name for column in cursor.description or ()]
-        return (dict(zip(titles, row, strict=True)) for row in cursor.fetchall())
+        return ({t: v for t, v in zip(titles, row, strict=True) if v is not None} for row in cursor)
 
     objects = {}
     for name in _PLAIN:
@@ -105,24 +104,24 @@ def _read(cursor: psycopg.Cursor[tuple[Any, ...]], names: Roles, ignored: list[s
 
 def _normalise(row: dict[str, Any], names: Roles, version: int) -> None:
     """Replace roles by the names to show, and what older servers print differently by what newer ones do."""
-    if row.get("owner") is not None:
-        row["owner"] = names.show(row["owner"]) or None
-    if row.get("roles") is not None:
+    if "owner" in row:
+        row["owner"] = names.show(row["owner"])
+    if "roles" in row:
         row["roles"] = sorted({shown for role in row["roles"] if (shown := names.show(role))})
     if version < 160000 and row.get("view_definition"):
         row["view_definition"] = outer_names_removed(row["view_definition"])
 
 
-def _object(row: Mapping[str, Any]) -> SchemaObject:
-    facets = {title: value for title, value in row.items() if value is not None and title not in _COMMON}
-    return SchemaObject(row["kind"], row["identity"], row["parent"], facets, row["key"])
+def _object(row: dict[str, Any]) -> SchemaObject:
+    """Return the object of a row; what is left in the row, which has no NULLs, are the facets."""
+    return SchemaObject(row.pop("kind"), row.pop("identity"), row.pop("parent"), row, row.pop("key"))
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> Iterator[SchemaObject]:
     """Give the columns, without those that are in every respect as the column they are inherited from."""
     all_columns: dict[str, tuple[str | None, SchemaObject]] = {}
     for row in rows:
-        origin = row.pop("inherited_from")
+        origin = row.pop("inherited_from", None)
         entry = _object(row)
         all_columns[entry.identity] = origin, entry
     for origin, entry in all_columns.values():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from seatrial.database.catalog.schema import Facet, Schema, SchemaObject
 
 Key = tuple[str, str]
-_BODIES = {"function", "procedure"}
-"""Kinds whose text stays as it was written when something that it mentions is renamed."""
+_CALLED = ("function", "procedure", "aggregate")
+_BODY = "\nAS "
+"""What follows it in the definition of a function stays as it was written, whatever is renamed."""
 _FIRST = ("schema", "table", "foreign table", "view", "materialized view", "sequence", "type", "function", "procedure")
+_MARK = re.compile("\0(\\d+)\0")
 _NOT_IN_NAME, _NOT_AFTER = r'(?<![\w.$"])', r'(?![\w$"])'
 
 
@@ -62,21 +64,21 @@ def follow(before: Schema, after: Schema, given: Iterable[Rename]) -> Renamed:
     }
     if not wanted:
         return Renamed(dict(before.objects))
-    rewrite, roots = _rewriting(wanted, before)
+    rewriting = _rewriting(wanted)
     found = Renamed({})
     left: list[SchemaObject] = []
     for key, entry in before.objects.items():
         if key in wanted:
-            _place(found, entry, wanted[key], rewrite, after)
-            if key in roots:
+            _place(found, entry, wanted[key], rewriting, after)
+            if key in rewriting.roots:
                 found.was[entry.kind, wanted[key]] = entry
         else:
             left.append(entry)
     rest: list[SchemaObject] = []
     for entry in left:
-        target = (entry.kind, rewrite(entry.identity, entry.parent))
+        target = (entry.kind, rewriting.identity(entry.identity))
         if target[1] != entry.identity and target in after.objects and target not in found.objects:
-            _place(found, entry, target[1], rewrite, after)
+            _place(found, entry, target[1], rewriting, after)
         else:
             rest.append(entry)
     lost: set[str] = set()
@@ -85,7 +87,7 @@ def follow(before: Schema, after: Schema, given: Iterable[Rename]) -> Renamed:
             found.gone.append(entry)
             lost.add(entry.label)
         else:
-            _place(found, entry, entry.identity, rewrite, after)
+            _place(found, entry, entry.identity, rewriting, after)
     return found
 
 
@@ -100,62 +102,83 @@ def _depth(entry: SchemaObject, schema: Schema) -> int:
     return depth
 
 
-def _rewriting(wanted: Mapping[Key, str], before: Schema) -> tuple[Callable[[str, str], str], set[Key]]:
-    """Return the function that renames inside of a text, and the renames that do not follow from another one."""
-    steps: list[
-        tuple[re.Pattern[str], str, str]
-    ] = []  # what, by what, and in what goes with this parent only ("": all)
-    roots: set[Key] = set()
+@dataclass
+class _Rewriting:
+    """Renames inside of texts: `names` where identities are meant, `columns` by their bare name in definitions too.
 
-    def rewrite(text: str, parent: str) -> str:
-        for pattern, new, within in steps:
-            if not within or parent == within:
-                text = pattern.sub(new.replace("\\", r"\\"), text)
+    What is found becomes a mark first, and marks become the later names at the end, so that names can be exchanged.
+    """
+
+    names: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
+    columns: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
+    roots: set[Key] = field(default_factory=set)
+
+    def identity(self, text: str) -> str:
+        return self._named(self._marked(text))
+
+    def definition(self, value: Facet) -> Facet:
+        if isinstance(value, list):
+            return [str(self.definition(entry)) for entry in value]
+        if not isinstance(value, str):
+            return value
+        printed, start, written = value.partition(_BODY)
+        printed = self._marked(printed)
+        for pattern, mark in self.columns:
+            printed = pattern.sub(mark, printed)
+        return self._named(printed) + start + written
+
+    def add(self, kind: str, old: str, new: str) -> None:
+        """Follow this rename from now on."""
+        old = self._marked(old)
+        found = re.escape(old)
+        if kind == "schema":
+            self.names.append((re.compile(rf"{_NOT_IN_NAME}{found}\.(?=[\w\"])"), self._mark(new) + "."))
+            self.names.append((re.compile(rf"^schema {found}(?= to |$)"), "schema " + self._mark(new)))
+            return
+        self.names.append((re.compile(_NOT_IN_NAME + found + _NOT_AFTER), self._mark(new)))
+        if kind in _CALLED:
+            start = re.escape(old.partition("(")[0])
+            self.names.append((re.compile(rf"{_NOT_IN_NAME}{start}\("), self._mark(new.partition("(")[0]) + "("))
+        if kind == "column":
+            last = re.escape(old.rpartition(".")[2])
+            self.columns.append((re.compile(rf'(?<![\w$"]){last}{_NOT_AFTER}'), self._mark(new.rpartition(".")[2])))
+
+    def _mark(self, new: str) -> str:
+        self.later.append(new)
+        return f"\0{len(self.later) - 1}\0"  # no text of Postgres has this character
+
+    def _marked(self, text: str) -> str:
+        for pattern, mark in self.names:
+            text = pattern.sub(mark, text)
         return text
+
+    def _named(self, text: str) -> str:
+        return _MARK.sub(lambda found: self.later[int(found[1])], text)
+
+
+def _rewriting(wanted: Mapping[Key, str]) -> _Rewriting:
+    """Return how texts change by these renames; its roots are those that do not follow from another one."""
 
     def turn(key: Key) -> tuple[int, Key]:
         return (_FIRST.index(key[0]) if key[0] in _FIRST else len(_FIRST), key)
 
+    found = _Rewriting()
     for key in sorted(wanted, key=turn):
-        kind, identity = key
-        parent = before.objects[key].parent
-        so_far = rewrite(identity, "")
-        if so_far == wanted[key]:
-            continue
-        roots.add(key)
-        if kind == "schema":
-            steps.append((re.compile(rf"{_NOT_IN_NAME}{re.escape(so_far)}\.(?=[\w\"])"), f"{wanted[key]}.", ""))
-            steps.append((re.compile(rf"^(schema ){re.escape(so_far)}(?= to |$)"), f"schema {wanted[key]}", ""))
-            continue
-        steps.append((re.compile(_NOT_IN_NAME + re.escape(so_far) + _NOT_AFTER), wanted[key], ""))
-        if kind in _BODIES:
-            start, new = so_far.partition("(")[0], wanted[key].partition("(")[0]
-            steps.append((re.compile(rf"{_NOT_IN_NAME}{re.escape(start)}\("), f"{new}(", ""))
-        if kind == "column":
-            old, new = (name.rpartition(".")[2] for name in (so_far, wanted[key]))
-            steps.append((re.compile(_NOT_IN_NAME + re.escape(old) + _NOT_AFTER), new, parent))
-    return rewrite, roots
+        if found.identity(key[1]) != wanted[key]:
+            found.roots.add(key)
+            found.add(*key, wanted[key])
+    return found
 
 
-def _place(
-    found: Renamed, entry: SchemaObject, identity: str, rewrite: Callable[[str, str], str], after: Schema
-) -> None:
+def _place(found: Renamed, entry: SchemaObject, identity: str, rewriting: _Rewriting, after: Schema) -> None:
     """Put an earlier object under its later identity; a facet that reads as the later one once renamed is unchanged."""
     match = after.objects.get((entry.kind, identity))
     facets = dict(entry.facets)
-    if match is not None and (entry.kind not in _BODIES or identity != entry.identity):
+    if match is not None:
         for name, value in facets.items():
-            new = _rewritten(value, lambda text: rewrite(text, entry.parent))
-            if new == match.facets.get(name):
-                facets[name] = new
-    found.objects[entry.kind, identity] = replace(
-        entry, identity=identity, parent=rewrite(entry.parent, ""), facets=facets
-    )
-
-
-def _rewritten(value: Facet, rewrite: Callable[[str], str]) -> Facet:
-    if isinstance(value, str):
-        return rewrite(value)
-    if isinstance(value, list):
-        return [rewrite(entry) for entry in value]
-    return value
+            later = match.facets.get(name)
+            if value != later and rewriting.definition(value) == later:
+                facets[name] = later
+    parent = match.parent if match and rewriting.identity(entry.parent) == match.parent else entry.parent
+    found.objects[entry.kind, identity] = replace(entry, identity=identity, parent=parent, facets=facets)

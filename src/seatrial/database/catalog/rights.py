@@ -113,7 +113,7 @@ def role_objects(rows: Iterable[SchemaObject], names: Roles) -> Iterator[SchemaO
 def settings(rows: Iterable[Mapping[str, Any]], names: Roles) -> Iterator[SchemaObject]:
     """Give the settings of the database, of used roles, and of roles in this database."""
     for row in rows:
-        if row["role"] is None:
+        if "role" not in row:
             whose = "the database" if row["here"] else "all databases"
         elif not row["here"] and row["role"] not in names.used:
             continue

@@ -7,14 +7,15 @@ SELECT 'index' AS kind, quote_ident(n.nspname) || '.' || quote_ident(c.relname) 
        substr(f.text, position(' USING ' IN f.text) + 1) AS definition,
        i.indisvalid AND i.indisready AND i.indislive AS valid,
        CASE WHEN i.indisclustered THEN true END AS clustered,
-       (SELECT array_agg(a.attnum || ': ' || a.attstattarget ORDER BY a.attnum) FROM pg_attribute a
-        WHERE a.attrelid = c.oid AND coalesce(a.attstattarget, -1) <> -1) AS statistics,
+       s.targets AS statistics,
        x.description AS comment
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_get_indexdef(c.oid) AS text OFFSET 0) f
+LEFT JOIN (SELECT attrelid, array_agg(attnum || ': ' || attstattarget ORDER BY attnum) AS targets FROM pg_attribute
+           WHERE coalesce(attstattarget, -1) <> -1 GROUP BY 1) s ON s.attrelid = c.oid
 LEFT JOIN pg_description x ON x.classoid = 'pg_class'::regclass AND x.objoid = c.oid AND x.objsubid = 0
 WHERE n.oid = ANY(%(schemas)s) AND c.relpersistence <> 't'
   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x'))

@@ -1,6 +1,6 @@
 SELECT 'rule' AS kind, r.ev_class::regclass || '.' || quote_ident(r.rulename) AS identity,
        CASE c.relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || r.ev_class::regclass AS parent, 'rule ' || r.oid AS key,
-       pg_get_ruledef(r.oid) AS definition,
+       ltrim(substr(pg_get_ruledef(r.oid), length('CREATE RULE ' || quote_ident(r.rulename) || ' AS') + 1), E' \n') AS definition,
        CASE r.ev_enabled WHEN 'O' THEN 'yes' WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' ELSE 'always' END AS enabled,
        obj_description(r.oid, 'pg_rewrite') AS comment
 FROM pg_rewrite r

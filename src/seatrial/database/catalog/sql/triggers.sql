@@ -4,7 +4,9 @@ SELECT 'trigger' AS kind,
        CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'f' THEN 'foreign table ' ELSE 'table ' END
            || quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS parent,
        'trigger ' || t.oid AS key,
-       pg_get_triggerdef(t.oid) AS definition,
+       CASE WHEN t.tgconstraint <> 0 THEN 'constraint trigger ' ELSE '' END
+           || substr(pg_get_triggerdef(t.oid), length('CREATE TRIGGER ' || quote_ident(t.tgname) || ' ') + 1
+                     + CASE WHEN t.tgconstraint <> 0 THEN length('CONSTRAINT ') ELSE 0 END) AS definition,
        CASE t.tgenabled WHEN 'O' THEN 'yes' WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' ELSE 'always' END AS enabled,
        obj_description(t.oid, 'pg_trigger') AS comment
 FROM pg_trigger t
