@@ -62,7 +62,7 @@ class Measured:
 def assemble(connection: psycopg.Connection[Any], run: Measured) -> EffectReport:
     """Return the report; `connection` still sees the copy after the change."""
     changes = changes_between(run.schema, run.result)
-    invalid = _invalid(run.end) - _invalid(run.base)
+    invalid = _invalid(run.end) - (_invalid(run.base) - _named(run))
     back = undo.script(connection, run.schema, run.result, run.effects, hazards.known_names(run.base), run.roles)
     seen = hazards.Seen(run.effects, run.base, run.end, changes, run.plans, back, sorted(invalid))
     found = hazards.find(seen)
@@ -184,6 +184,13 @@ def _unchecked(connection: psycopg.Connection[Any], end: Snapshot) -> list[str]:
 
 def _version(connection: psycopg.Connection[Any]) -> str:
     return f"PostgreSQL {connection.info.server_version // 10_000}.{connection.info.server_version % 10_000}"
+
+
+def _named(run: Measured) -> set[str]:
+    """Return invalid indexes that a statement names: IF NOT EXISTS is satisfied by one that is of no use."""
+    texts = [effect.text.lower() for effect in run.effects]
+    invalid = [relation for relation in run.base.relations.values() if not relation.is_valid]
+    return {relation.name for relation in invalid if any(relation.bare.lower() in text for text in texts)}
 
 
 def _invalid(snapshot: Snapshot) -> set[str]:

@@ -165,6 +165,8 @@ class _Run:
             return bare, after
         code = hidden_code(self.connection, statement, before, after)
         lost, settled = self._count_losses(statement, number, before, after, is_last)
+        if self.failure:
+            return bare, after
         self.connection.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
         effect = effect_of(bare, before, after, lost, self.new)
         self.new |= settled.relations.keys() - before.relations.keys()

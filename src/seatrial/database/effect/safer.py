@@ -67,7 +67,8 @@ def _of_tables(effect: StatementEffect, is_busy: bool) -> Iterator[Rewriting]:
         yield _contracted(table, one)
     elif one.kind == "detach":
         steps = (f"ALTER TABLE {one.table} DETACH PARTITION {one.name} CONCURRENTLY",)
-        yield Rewriting("Detach the partition without blocking queries", steps, True)
+        note = "It leaves the partition a CHECK of its bounds, with which it can be attached again without a scan."
+        yield Rewriting("Detach the partition without blocking queries", steps, False, note)
 
 
 def _checked_later(effect: StatementEffect, table: str, one: Action) -> Iterator[Rewriting]:

@@ -1,0 +1,91 @@
+"""Plans of given queries before and after a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("psycopg")
+
+from seatrial.database.effect import Query, read_queries
+from tests.integration.database.effect_measuring import ORDERS, effect_on, prepare
+
+BY_AMOUNT = Query("by amount", "SELECT id FROM orders WHERE amount = 77")
+MANY = f"INSERT INTO orders (user_id, amount) SELECT g % 400, g + {ORDERS} FROM generate_series(1, 20000) g"
+
+
+def test_an_index_that_is_dropped_changes_a_plan(database: Any) -> None:
+    prepare(database, MANY, "CREATE INDEX by_amount ON orders (amount)", "ANALYZE orders")
+    report = effect_on(database, "DROP INDEX by_amount", queries=[BY_AMOUNT])
+    (plan,) = report.plans
+    assert plan.before is not None and plan.after is not None
+    assert plan.before.indexes == ("by_amount",)
+    assert plan.after.scanned == ("orders",)
+    assert plan.after.cost > 10 * plan.before.cost
+    assert plan.after.blocks > 10 * plan.before.blocks > 0
+    assert "It now reads orders from beginning to end." in plan.findings
+    assert "It no longer uses the index by_amount." in plan.findings
+    assert "CHANGES_PLAN" in report.hazard_names
+
+
+def test_a_new_index_is_used(database: Any) -> None:
+    prepare(database, MANY, "ANALYZE orders")
+    (plan,) = effect_on(database, "CREATE INDEX by_amount ON orders (amount)", queries=[BY_AMOUNT]).plans
+    assert plan.findings[0] == "It now uses the index by_amount."
+
+
+def test_a_plan_that_stays_is_no_hazard(database: Any) -> None:
+    prepare(database)
+    report = effect_on(database, "CREATE TABLE t (id int PRIMARY KEY)", queries=[BY_AMOUNT])
+    assert report.plans[0].before == report.plans[0].after
+    assert report.plans[0].findings == ()
+    assert report.hazard_names == ()
+
+
+def test_a_query_that_breaks(database: Any) -> None:
+    prepare(database)
+    report = effect_on(database, "ALTER TABLE orders RENAME COLUMN amount TO cents", queries=[BY_AMOUNT])
+    assert report.plans[0].breaks
+    assert report.plans[0].after is None
+    assert report.hazard_names == ("BREAKS_QUERY",)
+
+
+def test_queries_with_parameters_as_statistics_have_them(database: Any) -> None:
+    prepare(database, MANY, "CREATE INDEX by_amount ON orders (amount)", "ANALYZE orders")
+    query = Query("from statistics", "SELECT id FROM orders WHERE amount = $1 AND user_id > $2")
+    (plan,) = effect_on(database, "DROP INDEX by_amount", queries=[query]).plans
+    assert plan.before is not None and plan.after is not None
+    assert plan.before.blocks == -1
+    assert plan.before.indexes == ("by_amount",)
+    assert plan.after.indexes == ()
+
+
+def test_a_query_that_writes_is_planned_and_changes_nothing(database: Any) -> None:
+    prepare(database)
+    query = Query("a write", "DELETE FROM orders WHERE id = 1")
+    (plan,) = effect_on(database, "SELECT 1", queries=[query]).plans
+    assert plan.before is not None and plan.before.blocks == -1
+    with database.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() == (ORDERS,)
+
+
+def test_a_query_cannot_bring_another_statement(database: Any) -> None:
+    prepare(database)
+    query = Query("two", "SELECT 1; DROP TABLE orders")
+    (plan,) = effect_on(database, "SELECT 1", queries=[query]).plans
+    assert plan.before is None
+    assert "multiple commands" in plan.problem
+
+
+def test_a_query_that_was_broken_before_is_no_hazard(database: Any) -> None:
+    prepare(database)
+    report = effect_on(database, "SELECT 1", queries=[Query("old", "SELECT gone FROM orders")])
+    assert 'column "gone" does not exist' in report.plans[0].problem
+    assert not report.plans[0].breaks
+    assert report.hazard_names == ()
+
+
+def test_queries_of_a_file_are_named_by_their_lines() -> None:
+    queries = read_queries("-- first\nSELECT 1;\n\nSELECT 2;", "queries.sql")
+    assert [query.name for query in queries] == ["queries.sql:2", "queries.sql:4"]
