@@ -180,10 +180,27 @@ def test_sizes_and_the_note_that_times_are_of_the_copy(database: Any) -> None:
     assert any("not production" in note for note in report.notes)
 
 
-def test_rows_of_a_table_that_nobody_counted(database: Any) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO fresh VALUES (8); DELETE FROM fresh WHERE id < 4",
+        "DELETE FROM fresh WHERE id < 4; TRUNCATE fresh; INSERT INTO fresh VALUES (1)",
+        "INSERT INTO fresh VALUES (8); DELETE FROM fresh WHERE id < 4; DROP TABLE fresh",
+        "ALTER TABLE fresh ALTER COLUMN id TYPE bigint",
+    ],
+)
+def test_rows_of_a_table_that_nobody_counted(database: Any, change: str) -> None:
     prepare(database, "CREATE TABLE fresh (id int)", "INSERT INTO fresh SELECT generate_series(1, 7)")
-    report = effect_on(database, "INSERT INTO fresh VALUES (8); DELETE FROM fresh WHERE id < 4")
+    report = effect_on(database, change)
     assert [(size.table, size.rows) for size in report.sizes] == [("public.fresh", 7)]
+
+
+def test_what_is_not_there_is_shown_as_nothing(database: Any) -> None:
+    prepare(database)
+    (change,) = effect_on(database, "CREATE TABLE lines (id bigserial PRIMARY KEY, note text DEFAULT 'x')").changes
+    assert change.action == "added"
+    assert {facet.before for facet in change.facets} == {""}
+    assert {facet.name for facet in change.facets} >= {"column id", "column note", "constraint lines_pkey"}
 
 
 def test_locks_are_held_to_the_end_of_the_transaction(database: Any) -> None:

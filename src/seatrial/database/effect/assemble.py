@@ -11,6 +11,7 @@ import psycopg
 from seatrial.database import catalog
 from seatrial.database.effect import hazards, lint, losses, safer, undo
 from seatrial.database.effect.observe import MODES, TABLES, Snapshot, quoted
+from seatrial.database.effect.phrases import COPY_NOTE
 from seatrial.database.effect.report import (
     EffectReport,
     Facet,
@@ -111,7 +112,8 @@ def _properties(change: catalog.Change, side: int) -> str:
         for name, value in own.items()
         if value not in (None, False)
     ]
-    told += [f"{child.kind}: {_properties(child, side)}" for child in change.children]
+    below = [(child.kind, _properties(child, side)) for child in change.children]
+    told += [f"{kind}: {properties}" for kind, properties in below if properties]
     return "; ".join(told)
 
 
@@ -137,28 +139,28 @@ def _sizes(connection: psycopg.Connection[Any], run: Measured, seen: hazards.See
     for oid, relation in run.base.relations.items():
         if relation.kind in TABLES and relation.name in touched:
             size, rows = run.sizes.get(oid, (0, -1.0))
-            counted = int(rows) if rows >= 0 else _count_now(connection, run, oid)
+            counted = int(rows) if rows >= 0 else _rows_before(connection, run, oid)
             yield Size(relation.name, size, counted)
 
 
-def _count_now(connection: psycopg.Connection[Any], run: Measured, oid: int) -> int | None:
-    """Rows of a table that nobody ever counted: as many as there are now, without what the change added and removed."""
+def _rows_before(connection: psycopg.Connection[Any], run: Measured, oid: int) -> int | None:
+    """Rows of a table that nobody ever counted: those that are there now or were lost, less those that were added."""
+    name = run.base.relations[oid].name
+    rows: int | None = 0
     relation = run.end.relations.get(oid)
-    if relation is None or relation.kind not in "rm" or relation.name in {n for e in run.effects for n in e.truncated}:
-        lost = [loss.count for e in run.effects for loss in e.losses if loss.object == run.base.relations[oid].name]
-        return lost[0] if lost else None
-    connection.execute("BEGIN")
-    rows, _ = losses.rows_of(connection, relation)
-    connection.execute("ROLLBACK")
-    added = sum(r.inserted - r.deleted for e in run.effects for r in e.rows if r.table == relation.name)
-    return None if rows is None else max(0, rows - added)
+    if relation is not None:
+        connection.execute("BEGIN")
+        rows, _ = losses.rows_of(connection, relation)
+        connection.execute("ROLLBACK")
+    lost = [x.count for e in run.effects for x in e.losses if x.object == name and x.what.endswith("rows")]
+    if rows is None or None in lost:
+        return None
+    removed = sum(r.deleted - r.inserted for e in run.effects for r in e.rows if r.table == name)
+    return max(0, rows + removed + sum(count or 0 for count in lost))
 
 
 def _notes(run: Measured) -> Iterator[str]:
-    yield (
-        "Times are of this copy, with the sizes given here, on this machine and without other users; "
-        "they are not production's."
-    )
+    yield COPY_NOTE
     if any(not loss.is_exact for effect in run.effects for loss in effect.losses):
         yield f"Tables above {losses.LARGEST_COUNTED // 2**20} MiB are not counted: “about” is the planner's estimate."
     if any(not lock.is_measured for effect in run.effects for lock in effect.locks):

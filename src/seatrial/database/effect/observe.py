@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 MODES = (
     "AccessShareLock",
     "RowShareLock",
@@ -157,16 +158,16 @@ def look(connection: psycopg.Connection[Any]) -> Snapshot:
     position = log_position(connection)
     relations = {
         oid: Relation(oid, schema, name, f"{quoted(schema)}.{quoted(name)}", kind, filenode, table, valid is not False)
-        for oid, schema, name, kind, filenode, table, valid in connection.execute(_RELATIONS)
+        for oid, schema, name, kind, filenode, table, valid in connection.execute(_RELATIONS).fetchall()
         if kind in KINDS and not schema.startswith("pg_toast")
     }
     return Snapshot(
         position,
         relations,
-        {(r[0], r[1]): Column(r[2], r[3], r[4]) for r in connection.execute(_COLUMNS) if r[0] in relations},
+        {(r[0], r[1]): Column(r[2], r[3], r[4]) for r in connection.execute(_COLUMNS).fetchall() if r[0] in relations},
         _others(connection, relations),
         _locks(connection),
-        {row[0]: Counts(*row[1:]) for row in connection.execute(_COUNTS)},
+        {row[0]: Counts(*row[1:]) for row in connection.execute(_COUNTS).fetchall()},
         dict(connection.execute(_SESSION).fetchall()),
     )
 
@@ -197,7 +198,7 @@ def counted_name(oid: int, names: dict[int, str]) -> str | None:
 
 def quoted(name: str) -> str:
     """Return `name` as SQL needs it; plain lower-case names stay bare, as people write them."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
 def _values(counts: Counts) -> tuple[int, ...]:
@@ -206,7 +207,7 @@ def _values(counts: Counts) -> tuple[int, ...]:
 
 def _locks(connection: psycopg.Connection[Any]) -> dict[int, str]:
     strongest: dict[int, str] = {}
-    for oid, mode in connection.execute(_LOCKS):
+    for oid, mode in connection.execute(_LOCKS).fetchall():
         if oid >= _FIRST_USER_OID and mode in MODES and stronger(mode, strongest.get(oid)):
             strongest[oid] = mode
     return strongest
