@@ -11,6 +11,7 @@ import psycopg
 
 from seatrial import paths
 from seatrial.database import branches, production, roles
+from seatrial.database.gate import drift, target
 from seatrial.database.postgres import connect as connect_to
 from seatrial.database.postgres.connection import explain
 from seatrial.database.project import Project, at, find_project, prepare
@@ -50,6 +51,7 @@ def init(root: Path | None = None, *, name: str = "", load: Path | None = None) 
     control.up(project)
     if load:
         load_sql(project, load)
+    drift.drift(project)  # what is there now is what later changes are compared with
     return project
 
 
@@ -78,6 +80,7 @@ def load_sql(project: Project, file: Path) -> int:
                 connection.execute(statement.text.encode(), prepare=True)
             except psycopg.Error as problem:
                 raise DatabaseError(explain(problem, f"{file.name}, line {statement.line}").message) from problem
+    drift.record(project, target.schema(project))
     project.audit.write("production.load", file.name, statements=len(statements))
     return len(statements)
 
