@@ -32,12 +32,12 @@ def visible(text: str) -> str:
 
 def amount(bytes_: int) -> str:
     """Return a number of bytes: `22.8 MiB`."""
-    value = float(bytes_)
+    value, unit = float(bytes_), _UNITS[0]
     for unit in _UNITS:
         if abs(value) < 1024 or unit == _UNITS[-1]:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+            break
         value /= 1024
-    raise AssertionError("unreachable")
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
 def time_of(milliseconds: float) -> str:
