@@ -24,7 +24,6 @@ from seatrial.database.effect.report import (
     Undo,
 )
 
-
 STATEMENTS = (
     StatementEffect(
         1,
