@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("psycopg")
 
-from seatrial.database.effect import Query, read_queries
+from seatrial.database.effect import Query, queries_of_statistics, read_queries
+from seatrial.database.effect.plans import explain
+from seatrial.database.effect.report import PlanSummary
+from seatrial.database.postgres import Cluster, installations
+from seatrial.database.postgres.cluster import create
+from seatrial.errors import SourceError
 from tests.integration.database.effect_measuring import ORDERS, effect_on, prepare
 
 BY_AMOUNT = Query("by amount", "SELECT id FROM orders WHERE amount = 77")
@@ -89,3 +97,43 @@ def test_a_query_that_was_broken_before_is_no_hazard(database: Any) -> None:
 def test_queries_of_a_file_are_named_by_their_lines() -> None:
     queries = read_queries("-- first\nSELECT 1;\n\nSELECT 2;", "queries.sql")
     assert [query.name for query in queries] == ["queries.sql:2", "queries.sql:4"]
+
+
+@pytest.fixture
+def counting(database_folder: Path) -> Iterator[Any]:
+    """A server that keeps statistics of queries, where one with that extension is installed."""
+    for installation in installations():
+        if (installation.programs / "../lib/pg_stat_statements.so").resolve().exists():
+            break
+    else:
+        pytest.skip("needs a server with the extension pg_stat_statements")
+    cluster = create(database_folder / f"counting-{secrets.token_hex(4)}", installation)
+    settings = {"shared_preload_libraries": "pg_stat_statements", "fsync": "off", "compute_query_id": "on"}
+    cluster = Cluster(cluster.folder, cluster.installation, cluster.password, settings)
+    cluster.start()
+    yield cluster
+    cluster.stop(immediate=True)
+
+
+def test_queries_that_took_most_time_come_from_statistics(counting: Any) -> None:
+    with counting.connect() as connection:
+        connection.execute("CREATE SCHEMA aside")
+        connection.execute("CREATE EXTENSION pg_stat_statements SCHEMA aside")
+        connection.execute("CREATE TABLE orders (id int, amount int)")
+        connection.execute("SELECT pg_sleep(0.2) FROM (SELECT 1) one WHERE 1 = 1")
+        for amount in range(3):
+            connection.execute(f"SELECT id FROM orders WHERE amount = {amount}")
+        queries = queries_of_statistics(connection)
+        assert "pg_sleep" in queries[0].text
+        (found,) = [query for query in queries if "FROM orders" in query.text]
+        assert found.text == "SELECT id FROM orders WHERE amount = $1"
+        assert found.name.endswith(", 3 calls")
+        assert not any(query.text.startswith("CREATE") for query in queries)
+        assert len(queries_of_statistics(connection, most=1)) == 1
+        plans = explain(connection, queries)
+        assert isinstance(plans[found.name], PlanSummary)
+
+
+def test_a_database_without_statistics_says_so(database: Any) -> None:
+    with database.connect() as connection, pytest.raises(SourceError, match="no extension pg_stat_statements"):
+        queries_of_statistics(connection)

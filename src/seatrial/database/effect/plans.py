@@ -11,15 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
 
 from seatrial.database.effect.report import PlanChange, PlanSummary, Query
 from seatrial.database.statements import split
+from seatrial.errors import SourceError
 
 _MOST_MILLISECONDS = "10000"
 _DEARER = 1.5
 """A plan whose cost grows by less than this factor is not worth a word."""
 _NAME = "seatrial_query"
+
+_STATISTICS_SCHEMA = """
+SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+ WHERE e.extname = 'pg_stat_statements'::pg_catalog.name
+"""
+_STATISTICS = r"""
+SELECT s.queryid, pg_catalog.sum(s.calls)::pg_catalog.int8, pg_catalog.min(s.query) FROM {} s
+ WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+   AND s.queryid IS NOT NULL AND s.query ~* '^[\s(]*(select|with|insert|update|delete|merge)\M'::pg_catalog.text
+ GROUP BY s.queryid ORDER BY pg_catalog.sum(s.total_exec_time) DESC LIMIT %s
+"""
 
 
 class _RefusedError(Exception):
@@ -30,9 +43,38 @@ class _RefusedError(Exception):
         self.state = state
 
 
-def read_queries(sql: str, name: str) -> tuple[Query, ...]:
+def read_queries(text: str, name: str) -> tuple[Query, ...]:
     """Return the queries of a file of SQL, named by file and line; StatementError as `split`."""
-    return tuple(Query(f"{name}:{statement.line}", statement.text) for statement in split(sql, name))
+    return tuple(Query(f"{name}:{statement.line}", statement.text) for statement in split(text, name))
+
+
+def queries_of_statistics(connection: psycopg.Connection[Any], most: int = 50) -> tuple[Query, ...]:
+    """Return the queries of this database that took most time in all, from `pg_stat_statements`, with $1 for values.
+
+    `connection` is to the server where they ran, usually production, as a role that may see others' queries.
+
+    Raises SourceError when the extension is not there, or shows no query.
+    """
+    try:
+        row = connection.execute(_STATISTICS_SCHEMA).fetchone()
+        if row is None:
+            raise SourceError(
+                "The database has no extension pg_stat_statements, so nobody knows its queries.",
+                hint="Install it, or give the queries as a file.",
+            )
+        rows = connection.execute(
+            sql.SQL(_STATISTICS).format(sql.Identifier(row[0], "pg_stat_statements")), (most,)
+        ).fetchall()
+    except psycopg.Error as problem:
+        raise SourceError(
+            f"The statistics of queries cannot be read: {problem.diag.message_primary or problem}.",
+            hint="Give the queries as a file.",
+        ) from problem
+    if not rows:
+        raise SourceError(
+            "pg_stat_statements shows this role no query.", hint="Grant the role pg_read_all_stats, or give a file."
+        )
+    return tuple(Query(f"query {number}, {calls:,} calls", text) for number, calls, text in rows)
 
 
 def explain(connection: psycopg.Connection[Any], queries: Sequence[Query]) -> dict[str, PlanSummary | str]:
