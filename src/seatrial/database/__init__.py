@@ -34,6 +34,9 @@ try:
     from seatrial.database.gate.signing import add_reviewer, remove_reviewer, reviewers
     from seatrial.database.project import Project, find_project
     from seatrial.database.records import Branch, Snapshot, Source
+    from seatrial.database.rows.compare import RowChange, RowDiff
+    from seatrial.database.rows.compare import diff as diff_rows
+    from seatrial.database.rows.promote import promote as promote_rows
     from seatrial.database.service.control import Service, down, resident_bytes, running, servers, up
     from seatrial.database.snapshots import refresh_embedded as refresh
 except ModuleNotFoundError as problem:
@@ -50,6 +53,8 @@ __all__ = [
     "Plan",
     "Project",
     "Proposal",
+    "RowChange",
+    "RowDiff",
     "Service",
     "Snapshot",
     "Source",
@@ -69,6 +74,7 @@ __all__ = [
     "create_branch",
     "delete_branch",
     "delete_snapshot",
+    "diff_rows",
     "doctor",
     "down",
     "drift",
@@ -79,6 +85,7 @@ __all__ = [
     "init",
     "load_sql",
     "measure_change",
+    "promote_rows",
     "propose",
     "psql_arguments",
     "reconcile",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -33,6 +33,8 @@ class Change:
     name: str = "SQL"
     timeouts: Timeouts | None = None
     queries: tuple[Query, ...] = ()
+    needs_fresh_rows: bool = False
+    """Whether to measure on rows as they are now, and not on the newest golden copy of the same schema."""
 
 
 def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport]:
@@ -42,7 +44,7 @@ def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport
     """
     statements = split(change.sql, change.name)
     timeouts = change.timeouts or Timeouts(project.settings.lock_timeout_ms, project.settings.statement_timeout_ms)
-    snapshot = _fresh_snapshot(project)
+    snapshot = _fresh_snapshot(project, change.needs_fresh_rows)
     scratch = branches.create(
         project,
         branches.Wish(f"measure-{secrets.token_hex(4)}", at=snapshot.id, ttl="1h", owner="the gate, measuring"),
@@ -54,6 +56,7 @@ def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport
             result = snapshots.schema_of(connection)
             major = connection.info.server_version // 10000
         target.keep(project, result)
+        report = replace(report, notes=(f"The copy is of {snapshot.taken}.", *report.notes))
     finally:
         branches.delete(project, scratch.name)
     plan = Plan(
@@ -141,11 +144,11 @@ def open_of_branch(project: Project, branch: Branch) -> list[Proposal]:
     return [proposal for proposal in project.records.all(Proposal, *OPEN) if proposal.branch == branch.id]
 
 
-def _fresh_snapshot(project: Project) -> Snapshot:
+def _fresh_snapshot(project: Project, needs_fresh_rows: bool) -> Snapshot:
     with paths.locked(project.lock("refresh")):
         now = target.schema(project)
         snapshot = snapshots.newest(project)
-        if snapshot is None or snapshot.fingerprint != now.fingerprint:
+        if needs_fresh_rows or snapshot is None or snapshot.fingerprint != now.fingerprint:
             snapshot = snapshots.refresh_embedded(project)
     return snapshot
 

@@ -1,0 +1,1 @@
+"""Rows: what a branch has added, changed and deleted, and the change that does the same to production."""
