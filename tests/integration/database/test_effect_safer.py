@@ -133,6 +133,7 @@ def test_detaching_a_partition_leaves_a_check_and_says_so(database: Any) -> None
     "sql",
     [
         "CREATE INDEX CONCURRENTLY iu ON users (name)",
+        "CREATE INDEX ON days (d)",
         "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (user_id) REFERENCES users NOT VALID",
         "ALTER TABLE users ADD COLUMN z int DEFAULT 3",
         "ALTER TABLE users ALTER COLUMN email TYPE varchar(100)",
@@ -141,5 +142,5 @@ def test_detaching_a_partition_leaves_a_check_and_says_so(database: Any) -> None
     ],
 )
 def test_nothing_is_offered_where_nothing_is_wrong_or_known(database: Any, sql: str) -> None:
-    prepare(database)
+    prepare(database, *MORE)
     assert effect_on(database, sql).offers == ()

@@ -31,6 +31,7 @@ class Row:
     rows: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     losses: dict[tuple[str, str], int | None] = field(default_factory=dict)
     scans: set[str] = field(default_factory=set)
+    built: set[str] = field(default_factory=set)
     writes_log: bool = False
 
 
@@ -65,6 +66,7 @@ ROWS = {
         {"public.users": "ShareLock"},
         {"BUILDS_INDEX", "BLOCKS_WRITES"},
         created={"public.iu"},
+        built={"public.iu"},
         scans={"public.users"},
         writes_log=True,
     ),
@@ -137,6 +139,7 @@ ROWS = {
         {"public.orders": "ShareUpdateExclusiveLock"},
         {"BUILDS_INDEX", "NOT_TRANSACTIONAL"},
         created={"public.ic"},
+        built={"public.ic"},
         writes_log=True,
     ),
     "vacuum full": Row(
@@ -157,6 +160,7 @@ def test_what_a_statement_does(database: Any, row: Row) -> None:
     assert set(report.hazard_names) == row.hazards
     assert set(effect.rewritten) == row.rewritten
     assert set(effect.truncated) == row.truncated
+    assert set(effect.indexes_built) == row.built
     assert {entry.name for entry in effect.created} == row.created
     assert {entry.name for entry in effect.dropped} == row.dropped
     assert {entry.table: (entry.inserted, entry.updated, entry.deleted) for entry in effect.rows} == row.rows
@@ -213,6 +217,18 @@ def test_locks_are_held_to_the_end_of_the_transaction(database: Any) -> None:
     blocks = next(hazard for hazard in report.hazards if hazard.name == "BLOCKS_READS")
     assert [place.statement for place in blocks.places] == [1]
     assert "statement 2" in blocks.places[0].why
+
+
+@pytest.mark.parametrize(
+    "sql", ["REINDEX INDEX by_email", 'ALTER TABLE users ALTER COLUMN email TYPE text COLLATE "C"']
+)
+def test_an_index_built_again_without_its_table(database: Any, sql: str) -> None:
+    prepare(database, "CREATE INDEX by_email ON users (email)")
+    report = effect_on(database, sql)
+    effect = only(report)
+    assert effect.indexes_built == ("public.by_email",)
+    assert effect.rewritten == effect.dropped == effect.created == ()
+    assert "BUILDS_INDEX" in report.hazard_names
 
 
 def test_work_on_new_tables_is_no_hazard(database: Any) -> None:

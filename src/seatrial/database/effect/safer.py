@@ -32,7 +32,8 @@ def rewritings(effect: StatementEffect, *, is_busy: bool = True) -> tuple[Rewrit
 def _of_indexes(effect: StatementEffect) -> Iterator[Rewriting]:
     text = bare(effect.text).rstrip()
     match = _INDEX.match(text)
-    if match and effect.indexes_built:
+    is_partitioned = any(entry.kind == "partitioned index" for entry in effect.created)
+    if match and effect.indexes_built and not is_partitioned:
         unique = "UNIQUE " if match["unique"] else ""
         yield Rewriting(
             "Build the index without blocking writes",
@@ -174,7 +175,7 @@ def _contracted(table: str, one: Action) -> Rewriting:
 def _batch(table: str, assignment: str, condition: str) -> str:
     return (
         f"UPDATE {table} SET {assignment}\n"
-        f" WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {BATCH}))"
+        f" WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {BATCH})) AND {condition}"
     )
 
 

@@ -27,8 +27,12 @@ def effect_of(
     ]
     emptied = {relation.oid for relation in moved if relation.name in truncated}
     remade = _remade(before, after)
-    rewritten = {r.name for r in moved if r.oid not in emptied and r.table not in emptied}
-    rewritten |= {name for kind, name in remade if kind == "index"}
+    anew = [r for r in moved if r.oid not in emptied and r.table not in emptied]
+    anew += [r for r in after.relations.values() if ("index", r.name) in remade]
+    # An index alone is built again, with its table it is rewritten.
+    files = {relation.oid for relation in moved}
+    rebuilt = {r.name for r in anew if r.table is not None and r.table not in files and r.table not in new}
+    rewritten = {r.name for r in anew} - rebuilt
     changed = {oid: counts.since(before.counts.get(oid, Counts())) for oid, counts in after.counts.items()}
     names = {oid: relation.name for oid, relation in (before.relations | after.relations).items()}
     return replace(
@@ -45,7 +49,7 @@ def effect_of(
             for oid, counts in sorted(changed.items())
             if counts.scans and oid in names and names[oid] not in truncated and names[oid] not in rewritten
         ),
-        indexes_built=tuple(name for name in _indexes_built(before, after, new) if ("index", name) not in remade),
+        indexes_built=tuple(sorted({*_indexes_built(before, after, new), *rebuilt} - rewritten)),
     )
 
 
