@@ -9,7 +9,7 @@ NATIVE := CMakeLists.txt $(shell find native -type f 2>/dev/null)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agents test lint native-check native-check-arm64 bench bench-vision bench-agents agent-clis docs reference clean
+.PHONY: help demo demo-agents demo-db test lint native-check native-check-arm64 bench bench-vision bench-agents bench-db agent-clis docs reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -20,6 +20,9 @@ demo: $(VENV)/.user  ## Install, then ask the bundled model about the example pi
 demo-agents: $(VENV)/.user  ## Two scripted agents at work: a message, diffs, conflict previews, a merge, a replay
 	tools/system_packages bubblewrap tmux
 	$(BIN)/python examples/agents/demo.py
+
+demo-db: $(VENV)/.user  ## A shop's database: a branch, a proposed change, what it would do, approval, apply, drift refused
+	$(BIN)/python examples/database/demo.py
 
 test: $(VENV)/.developer  ## Install with developer tools, then run every test
 	$(BIN)/python -m pytest
@@ -49,6 +52,12 @@ bench-agents: $(VENV)/.developer  ## Agents: starts (beside Podman and Docker wh
 	$(BIN)/python -m bench.agents_many
 	$(BIN)/python -m bench.agents_gateway
 
+bench-db: $(VENV)/.developer  ## Databases: branches, wake, catalog, masking, apply behind a long transaction
+	$(BIN)/python -m bench.db_branches
+	$(BIN)/python -m bench.db_catalog
+	$(BIN)/python -m bench.db_masking
+	$(BIN)/python -m bench.db_apply
+
 agent-clis: $(VENV)/.developer  ## Install Claude Code, Codex, Gemini CLI and OpenCode (npm, 1.3 GB), and run them in the sandbox
 	tools/agent_clis
 	PATH="$(CURDIR)/build/agent-clis/node_modules/.bin:$$PATH" $(BIN)/python -m pytest tests/integration/agents/test_agent_clis.py
@@ -70,7 +79,7 @@ $(VENV)/.created: tools/system_packages
 
 # `pip install -e` leaves Python files where they are; only these need a new build.
 $(VENV)/.user: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
-	$(PIP) install --editable '.[vision,agents]'
+	$(PIP) install --editable '.[vision,agents,database]'
 	touch $@
 
 $(VENV)/.developer: $(VENV)/.user

@@ -141,7 +141,7 @@ def _show(found: Proposal, html: Path | None, options: dict[str, Any]) -> dict[s
     report = database.report_of(project, found)
     approvals = database.approvals(project, found)
     if html:
-        database.write_page(report, html, found.title)
+        database.write_page(report, html, found.title, found)
     if not options["as_json"]:
         state = click.style(found.state, fg=_COLOURS.get(found.state))
         click.echo(f"proposal {found.id} by {found.author}, {state}: {found.title}")

@@ -37,4 +37,4 @@ def since(project: Project, base: str, now: catalog.Schema) -> list[str]:
     before = target.kept(project, base)
     if before is None:
         return ["the schema that the plan begins from was not kept, so what changed cannot be listed"]
-    return [change.sentence for change in catalog.diff(before, now)]
+    return [change.sentence.rstrip(".") for change in catalog.diff(before, now)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seatrial import paths
 from seatrial.database.effect import EffectReport, Timeouts, read_queries, render_html
+from seatrial.database.gate.proposal import Proposal
 from seatrial.database.gate.propose import Change
 from seatrial.database.project import Project
 from seatrial.database.statements import split
@@ -40,10 +41,19 @@ def change_from_files(
     return Change(";\n".join(texts), title, name, timeouts, compared)
 
 
-def write_page(report: EffectReport, file: Path, title: str) -> None:
+def write_page(report: EffectReport, file: Path, title: str, proposal: Proposal | None = None) -> None:
     """Write a report as a self-contained HTML page; StorageError when it cannot be written."""
+    facts = {}
+    if proposal:
+        facts = {
+            "Proposal": proposal.id,
+            "Author": proposal.author,
+            "State": proposal.state,
+            "Proposed": proposal.created,
+            "Plan hash": proposal.hash,
+        }
     with paths.atomic_write(file.absolute()) as stream:
-        stream.write(render_html(report, title=title).encode())
+        stream.write(render_html(report, title=title, facts=facts).encode())
 
 
 def _read(file: Path) -> bytes:
