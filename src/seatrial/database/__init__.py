@@ -38,7 +38,7 @@ try:
     from seatrial.database.rows.compare import diff as diff_rows
     from seatrial.database.rows.promote import promote as promote_rows
     from seatrial.database.service.control import Service, down, resident_bytes, running, servers, up
-    from seatrial.database.snapshots import refresh_embedded as refresh
+    from seatrial.database.sources.refresh import refresh
 except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "database") from problem
 

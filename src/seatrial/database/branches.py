@@ -19,6 +19,7 @@ from seatrial.database.postgres import Cluster
 from seatrial.database.postgres.connection import explained
 from seatrial.database.project import Project
 from seatrial.database.records import Branch, Snapshot
+from seatrial.database.sources import refresh
 from seatrial.database.steps import step
 from seatrial.errors import BranchError, UnknownBranchError
 
@@ -107,6 +108,7 @@ def reset(project: Project, name: str, *, at: str = "") -> Branch:
         snapshot = find_snapshot(project, at) if at else project.records.get(Snapshot, branch.snapshot)
         if snapshot is None:
             raise BranchError(f"The snapshot that {name} was made from is gone.", hint="Name one: --at SNAPSHOT")
+        snapshots.check_masked(project, snapshot)
         branch = project.records.put(branch, state="resetting", snapshot=snapshot.id)
         step("reset.begun")
         with explained(f"The branch {branch.name} cannot be reset"):
@@ -192,8 +194,7 @@ def take_snapshot(project: Project, name: str, branch_name: str = "") -> Snapsho
     if branch_name and branch_name != production.EMBEDDED:
         branch = find(project, branch_name)
         return _freeze(project, branch, name)
-    with paths.locked(project.lock("refresh")):
-        return project.records.put(snapshots.refresh_embedded(project), name=name)
+    return project.records.put(refresh.refresh(project), name=name)
 
 
 def delete_snapshot(project: Project, name: str) -> None:
@@ -278,19 +279,19 @@ def _snapshot_for(project: Project, branch: Branch, at: str) -> Snapshot:
     if branch.parent:
         parent = find(project, branch.parent)
         return _freeze(project, parent)
-    with paths.locked(project.lock("refresh")):
-        return snapshots.newest(project) or snapshots.refresh_embedded(project)
+    return refresh.current(project, schema_only=branch.schema_only)
 
 
 def _freeze(project: Project, branch: Branch, name: str = "") -> Snapshot:
     if branch.state == "declared":
         branch = provide(project, branch)
     # The service does not put a server to sleep while its branch is held.
-    with paths.locked(project.lock(f"branch-{branch.id}")):
+    with paths.locked(project.lock(f"branch-{branch.id}")), paths.locked(project.lock("refresh")):
         return snapshots.snapshot_branch(project, branch, start(project, branch), name)
 
 
 def _make(project: Project, branch: Branch, snapshot: Snapshot) -> Branch:
+    snapshots.check_masked(project, snapshot)
     branch = project.records.put(
         branch,
         snapshot=snapshot.id,

@@ -29,6 +29,19 @@ def cluster_of(project: Project) -> Cluster:
     return Cluster(project.production, project.installation, project.secret("superuser of production"), _SETTINGS)
 
 
+def source_of(project: Project) -> Source:
+    """Return the one source of a project: its own server, or the database that was added by URL.
+
+    Raises SourceError when there is none.
+    """
+    found = project.records.all(Source, "ready", "registered", "refreshed")
+    if not found:
+        raise SourceError(
+            "This project has no production.", hint="seatrial db init makes a server; seatrial db source add NAME URL"
+        )
+    return found[0]
+
+
 def create_production(project: Project) -> Source:
     """Make the production server, its database and its roles, and start it; an attempt that was killed begins anew."""
     with paths.locked(project.lock("production")):

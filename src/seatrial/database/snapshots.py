@@ -16,16 +16,17 @@ import psycopg
 
 from seatrial.database import catalog, copying, place, production, roles
 from seatrial.database.durations import now
+from seatrial.database.masking import policy
 from seatrial.database.postgres import Cluster
 from seatrial.database.postgres.cluster import trim_wal
 from seatrial.database.postgres.connection import explain, explained, run
 from seatrial.database.project import Project
 from seatrial.database.records import Branch, Snapshot, Source
 from seatrial.database.steps import step
-from seatrial.errors import SourceError
+from seatrial.errors import MaskingError, SourceError
 
 Progress = Callable[[int, int], None]
-_LEFT_OUT = ("role", "membership", "setting", "database")
+_LEFT_OUT = ("role", "membership", "setting", "database", "subscription", "user mapping")
 
 
 def cluster_of(project: Project, snapshot: Snapshot) -> Cluster:
@@ -33,10 +34,26 @@ def cluster_of(project: Project, snapshot: Snapshot) -> Cluster:
     return Cluster(project.snapshots / snapshot.id, project.installation, project.secret("superuser of branches"))
 
 
-def newest(project: Project, source: str = production.EMBEDDED) -> Snapshot | None:
-    """Return the newest usable golden copy of a source."""
-    found = [s for s in project.records.all(Snapshot, "ready") if s.source == source and not s.branch]
+def newest(project: Project, source: str = "", *, schema_only: bool = False) -> Snapshot | None:
+    """Return the newest golden copy of a source (default: production) that was masked as the policy of now says.
+
+    Raises MaskingError when the policy cannot be read.
+    """
+    source, masked = source or production.source_of(project).id, policy.current_hash(project)
+    ready = [s for s in project.records.all(Snapshot, "ready") if s.source == source and not s.branch]
+    found = [s for s in ready if s.masked == masked and s.schema_only == schema_only]
     return max(found, key=lambda snapshot: snapshot.taken, default=None)
+
+
+def check_masked(project: Project, snapshot: Snapshot) -> None:
+    """Raise MaskingError when there is a policy and the snapshot was not masked by it."""
+    wanted = policy.current_hash(project)
+    if wanted and snapshot.masked != wanted:
+        how = "masked by another policy" if snapshot.masked else "not masked"
+        raise MaskingError(
+            f"The snapshot {snapshot.name or snapshot.id} was {how}.",
+            hint="Make a new branch of production; its golden copy is made by the policy of now.",
+        )
 
 
 def refresh_embedded(project: Project, *, progress: Progress | None = None) -> Snapshot:
@@ -51,7 +68,7 @@ def refresh_embedded(project: Project, *, progress: Progress | None = None) -> S
     snapshot = project.records.put(
         Snapshot(secrets.token_hex(4), "creating", source=source.id, method="backup", taken=now())
     )
-    return _made(project, snapshot, lambda: _freeze(project, snapshot, cluster, source.database, progress))
+    return made(project, snapshot, lambda: _freeze(project, snapshot, cluster, source.database, progress))
 
 
 def snapshot_branch(project: Project, branch: Branch, running: Cluster, name: str = "") -> Snapshot:
@@ -71,7 +88,7 @@ def snapshot_branch(project: Project, branch: Branch, running: Cluster, name: st
             schema_only=branch.schema_only,
         )
     )
-    return _made(project, snapshot, lambda: _freeze(project, snapshot, running, project.settings.name, None))
+    return made(project, snapshot, lambda: _freeze(project, snapshot, running, project.settings.name, None))
 
 
 def delete(project: Project, snapshot: Snapshot) -> None:
@@ -94,13 +111,23 @@ def prune(project: Project) -> list[str]:
     return [snapshot.id for snapshot in doomed]
 
 
-def schema_of(connection: psycopg.Connection[Any]) -> catalog.Schema:
-    """Read the schema without what differs between production and its copies by design: roles that log in, settings."""
+def schema_of(connection: psycopg.Connection[Any], *, comments: bool = True) -> catalog.Schema:
+    """Read the schema without what differs between production and its copies by design.
+
+    These are roles that log in, settings, what reaches other servers, and, where data are masked, `comments`.
+    """
     left_out = {roles.READERS: "", roles.WRITERS: ""}
-    return catalog.read(connection, roles=left_out).without(*_LEFT_OUT)
+    schema = catalog.read(connection, roles=left_out).without(*_LEFT_OUT)
+    if comments:
+        return schema
+    kept = ({name: value for name, value in o.facets.items() if name != "comment"} for o in schema.objects.values())
+    return catalog.Schema.of(
+        (replace(o, facets=facets) for o, facets in zip(schema.objects.values(), kept, strict=True)), schema.origin
+    )
 
 
-def _made(project: Project, snapshot: Snapshot, make: Callable[[], Snapshot]) -> Snapshot:
+def made(project: Project, snapshot: Snapshot, make: Callable[[], Snapshot]) -> Snapshot:
+    """Run `make` and write the snapshot down as ready; whatever goes wrong, nothing of it stays."""
     try:
         with explained("The golden copy cannot be made"):
             done = make()
@@ -133,8 +160,13 @@ def _freeze(
     return replace(snapshot, bytes=copying.size_of(target.data))
 
 
-def freeze(project: Project, target: Cluster, snapshot: Snapshot, database: str) -> Snapshot:
-    """Open a running copy to readers and writers, take its fingerprint, and stop it for good."""
+def freeze(
+    project: Project, target: Cluster, snapshot: Snapshot, database: str, expected: catalog.Schema | None = None
+) -> Snapshot:
+    """Open a running copy to readers and writers, take its fingerprint, and stop it for good.
+
+    Raises SourceError, naming what differs, when its schema is not the `expected` one.
+    """
     with target.connect(database) as connection:
         if snapshot.branch:
             _drop_branch_roles(connection, database)
@@ -144,7 +176,9 @@ def freeze(project: Project, target: Cluster, snapshot: Snapshot, database: str)
             connection.execute(INBOX)
         owners = roles.open_copy(connection, database)
         version = connection.info.server_version
-        schema = schema_of(connection)
+        schema = schema_of(connection, comments=not snapshot.masked)
+    if expected is not None:
+        snapshot = _compared(snapshot, expected, schema)
     with target.connect() as connection:
         connection.execute("CHECKPOINT")
     target.stop()
@@ -157,6 +191,18 @@ def freeze(project: Project, target: Cluster, snapshot: Snapshot, database: str)
         owners=owners,
         server_version=f"{version // 10000}.{version % 10000}",
     )
+
+
+def _compared(snapshot: Snapshot, expected: catalog.Schema, found: catalog.Schema) -> Snapshot:
+    changes = catalog.diff(expected, found)
+    harmful = [change for change in changes if change.kind != "extension" or set(change.facets) != {"version"}]
+    if harmful:
+        raise SourceError(
+            f"The copy's schema is not the source's: {' '.join(change.sentence for change in harmful[:5])}",
+            hint="Something in the schema cannot be dumped and restored; change it in the source.",
+        )
+    notes = [snapshot.reason, *(f"{change.sentence}" for change in changes)]
+    return replace(snapshot, reason=" ".join(note for note in notes if note))
 
 
 def backup(source: Cluster, target: Path, strategy: str, progress: Progress | None = None) -> copying.Copied:

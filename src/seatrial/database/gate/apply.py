@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from seatrial import paths
-from seatrial.database import branches, snapshots
+from seatrial.database import branches, catalog
 from seatrial.database.effect.execute import send
 from seatrial.database.gate import approval, drift, ledger, target
 from seatrial.database.gate.blockers import Blocker, Watch
@@ -151,7 +151,7 @@ class _Work:
         if major != self.plan.server_major:
             raise DriftError(f"Production runs Postgres {major}; the plan was measured on {self.plan.server_major}.")
         expected = done[max(done)] if done else self.plan.base
-        now = snapshots.schema_of(self.connection)
+        now = target.schema_of(self.project, self.connection)
         if now.fingerprint == expected:
             return
         if self._only_leftovers(now, expected):
@@ -166,14 +166,19 @@ class _Work:
             changes=changes,
         )
 
-    def _only_leftovers(self, now: Any, expected: str) -> bool:
+    def _only_leftovers(self, now: catalog.Schema, expected: str) -> bool:
         """Whether only an index that this plan's own failed step left makes the difference."""
         if self.proposal.state != "needs_cleanup" and self.proposal.state != "applying":
             return False
         before = target.kept(self.project, expected)
         if before is None:
             return False
-        return all(key in before.objects or entry.facets.get("valid") is False for key, entry in now.objects.items())
+        kept = [
+            entry
+            for key, entry in now.objects.items()
+            if key in before.objects or entry.facets.get("valid") is not False
+        ]
+        return catalog.Schema.of(kept).fingerprint == expected
 
     def _prepare(self) -> None:
         if _DESTRUCTIVE & set(self.plan.hazards) and not self.proposal.snapshot:
@@ -262,7 +267,7 @@ class _Work:
         self._ledger(number, group, "done", self._check_result(last))
 
     def _check_result(self, last: bool) -> str:
-        schema = snapshots.schema_of(self.connection)
+        schema = target.schema_of(self.project, self.connection)
         target.keep(self.project, schema)
         if last and schema.fingerprint != self.plan.result:
             changes = drift.since(self.project, self.plan.result, schema)
@@ -318,7 +323,7 @@ class _Work:
         ledger.write(self.connection, values)
 
     def _finish(self) -> Applied:
-        schema = snapshots.schema_of(self.connection)
+        schema = target.schema_of(self.project, self.connection)
         drift.record(self.project, schema)
         self._state("applied")
         self.project.audit.write(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from seatrial import paths
-from seatrial.database import audit, branches, production, snapshots
+from seatrial.database import audit, branches, production
 from seatrial.database.effect.measure import measure
 from seatrial.database.effect.report import EffectReport, Query, Timeouts
 from seatrial.database.gate import target
@@ -17,6 +17,7 @@ from seatrial.database.gate.proposal import OPEN, Plan, Proposal
 from seatrial.database.postgres import connect
 from seatrial.database.project import Project
 from seatrial.database.records import Branch, Snapshot
+from seatrial.database.sources import refresh
 from seatrial.database.statements import split
 from seatrial.errors import ProposalError
 
@@ -53,14 +54,14 @@ def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport
         dsn = branches.dsn(project, scratch, "owner")
         report = measure(lambda: connect(dsn), statements, timeouts=timeouts, queries=change.queries)
         with connect(dsn) as connection:
-            result = snapshots.schema_of(connection)
+            result = target.schema_of(project, connection)
             major = connection.info.server_version // 10000
         target.keep(project, result)
         report = replace(report, notes=(f"The copy is of {snapshot.taken}.", *report.notes))
     finally:
         branches.delete(project, scratch.name)
     plan = Plan(
-        production.EMBEDDED,
+        production.source_of(project).name,
         project.settings.name,
         major,
         statements,
@@ -145,12 +146,9 @@ def open_of_branch(project: Project, branch: Branch) -> list[Proposal]:
 
 
 def _fresh_snapshot(project: Project, needs_fresh_rows: bool) -> Snapshot:
-    with paths.locked(project.lock("refresh")):
-        now = target.schema(project)
-        snapshot = snapshots.newest(project)
-        if needs_fresh_rows or snapshot is None or snapshot.fingerprint != now.fingerprint:
-            snapshot = snapshots.refresh_embedded(project)
-    return snapshot
+    if needs_fresh_rows:
+        return refresh.refresh(project)
+    return refresh.current(project, fingerprint=target.schema(project).fingerprint)
 
 
 def _check_worked(report: EffectReport, name: str) -> None:

@@ -11,6 +11,8 @@ from seatrial import paths
 from seatrial.database import catalog, production, roles, snapshots
 from seatrial.database.postgres import connect
 from seatrial.database.project import Project
+from seatrial.database.sources import address
+from seatrial.errors import RefusedError
 
 
 def look(project: Project) -> psycopg.Connection[Any]:
@@ -19,16 +21,32 @@ def look(project: Project) -> psycopg.Connection[Any]:
 
 
 def deployer(project: Project) -> psycopg.Connection[Any]:
-    """Connect to production as its deployer.  Only the apply step calls this: nobody else is given the password."""
-    return connect(_dsn(project, "deployer"))
+    """Connect to production as its deployer, acting as the schema's owner.
+
+    Only the apply step calls this: nobody else is given the password.  Raises RefusedError when the source by URL has
+    no deployer.
+    """
+    connection = connect(_dsn(project, "deployer"))
+    if not production.source_of(project).embedded:
+        try:
+            address.act_as_owner(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def schema(project: Project) -> catalog.Schema:
     """Read production's schema as it is now, and keep it; PostgresError when it cannot be reached."""
     with look(project) as connection:
-        found = snapshots.schema_of(connection)
+        found = schema_of(project, connection)
     keep(project, found)
     return found
+
+
+def schema_of(project: Project, connection: psycopg.Connection[Any]) -> catalog.Schema:
+    """Read a schema as the golden copies of this project have it: masked ones have no comments."""
+    return snapshots.schema_of(connection, comments=not project.settings.masking)
 
 
 def keep(project: Project, found: catalog.Schema) -> str:
@@ -50,6 +68,15 @@ def kept(project: Project, fingerprint: str) -> catalog.Schema | None:
 
 
 def _dsn(project: Project, kind: str) -> str:
+    source = production.source_of(project)
+    if not source.embedded:
+        name = address.secret_name(source, "deployer" if kind == "deployer" else "url")
+        if not project.has_secret(name):
+            raise RefusedError(
+                f"The source {source.name} has no deployer, so nothing can be applied to it.",
+                hint="Remove it and add it again with --deployer URL.",
+            )
+        return project.secret(name)
     cluster = production.cluster_of(project)
     cluster.start()
     database = project.settings.name

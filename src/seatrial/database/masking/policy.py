@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.database.masking.transform import VERSION, Spec
+from seatrial.database.project import Project
 from seatrial.errors import MaskingError
 
 _FORMAT = 1
@@ -56,6 +57,17 @@ def load(file: Path) -> Policy:
             hint="seatrial db mask propose --output FILE writes one.",
         ) from problem
     return parse(text, str(file))
+
+
+def current(project: Project) -> Policy | None:
+    """Return the policy that `[db] masking` names, None where nothing is masked; MaskingError when it is not one."""
+    return load(project.root / project.settings.masking) if project.settings.masking else None
+
+
+def current_hash(project: Project) -> str:
+    """Return the hash of the project's policy, "" where nothing is masked; MaskingError when it cannot be read."""
+    found = current(project)
+    return found.hash if found else ""
 
 
 def parse(text: str, file: str = "the policy") -> Policy:

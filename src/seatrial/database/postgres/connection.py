@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from seatrial.errors import PostgresError
 
@@ -31,6 +32,8 @@ def connect(
     """Open a connection whose settings are `pinned`; PostgresError in one sentence when it cannot be opened."""
     options = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in pinned.items())
     try:
+        own = conninfo_to_dict(dsn).get("options")
+        options = f"{own} {options}" if own else options
         return psycopg.connect(
             dsn,
             autocommit=autocommit,

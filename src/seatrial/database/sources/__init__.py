@@ -1,0 +1,1 @@
+"""Sources: where golden copies come from, and how a copy is made by dump and restore, masked on the way."""
