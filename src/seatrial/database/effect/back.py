@@ -61,6 +61,7 @@ _BY_ITSELF = frozenset((*_DROP_RANK, "publication", "collation", "aggregate")) -
     "column",
 }
 """Kinds that are dropped and renamed by their own name."""
+_CONSTRAINT_TRIGGER = "constraint trigger "
 _ENABLED = {"yes": "ENABLE", "no": "DISABLE", "replica": "ENABLE REPLICA", "always": "ENABLE ALWAYS"}
 
 
@@ -128,7 +129,12 @@ def _made_of_relation(change: Change, was: Mapping[str, Facet]) -> str:
         default = f" DEFAULT {was['default']}" if "default" in was else ""
         not_null = " NOT NULL" if was.get("not_null") else ""
         return f"ALTER TABLE {_owner(change)} ADD COLUMN {name} {was['type']}{default}{not_null}"
-    if change.kind in ("trigger", "rule", "statistics"):
+    if change.kind == "trigger":
+        rest = definition.removeprefix(_CONSTRAINT_TRIGGER)
+        return f"CREATE {'CONSTRAINT ' if rest != definition else ''}TRIGGER {name} {rest}"
+    if change.kind == "rule":
+        return f"CREATE RULE {name} AS {definition.rstrip(';')}"
+    if change.kind == "statistics":
         return definition.rstrip(";\n ")
     raise NoWayBackError
 
