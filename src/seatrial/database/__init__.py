@@ -10,7 +10,7 @@ with database.connect("feature-x") as connection:
 from seatrial.errors import MissingExtraError
 
 try:
-    from seatrial.database.access import branch_facts, connect, init, load_sql, psql_arguments, url
+    from seatrial.database.access import add_source, branch_facts, connect, init, load_sql, psql_arguments, url
     from seatrial.database.audit import Event
     from seatrial.database.branches import Wish, all_branches, delete_snapshot, reconcile, take_snapshot
     from seatrial.database.branches import create as create_branch
@@ -38,7 +38,11 @@ try:
     from seatrial.database.rows.compare import diff as diff_rows
     from seatrial.database.rows.promote import promote as promote_rows
     from seatrial.database.service.control import Service, down, resident_bytes, running, servers, up
+    from seatrial.database.sources.policies import check_policy, propose_policy, try_policy, write_policy
     from seatrial.database.sources.refresh import refresh
+    from seatrial.database.sources.register import facts as source_facts
+    from seatrial.database.sources.register import find as find_source
+    from seatrial.database.sources.register import remove as remove_source
 except ModuleNotFoundError as problem:
     raise MissingExtraError(str(problem.name).partition(".")[0], "database") from problem
 
@@ -62,6 +66,7 @@ __all__ = [
     "abandon",
     "accept_drift",
     "add_reviewer",
+    "add_source",
     "all_branches",
     "apply",
     "approvals",
@@ -69,6 +74,7 @@ __all__ = [
     "approve",
     "branch_facts",
     "change_from_files",
+    "check_policy",
     "collect_inbox",
     "connect",
     "create_branch",
@@ -82,16 +88,19 @@ __all__ = [
     "find_branch",
     "find_project",
     "find_proposal",
+    "find_source",
     "init",
     "load_sql",
     "measure_change",
     "promote_rows",
     "propose",
+    "propose_policy",
     "psql_arguments",
     "reconcile",
     "refresh",
     "reject",
     "remove_reviewer",
+    "remove_source",
     "rename_branch",
     "render_html",
     "render_text",
@@ -102,9 +111,12 @@ __all__ = [
     "reviewers",
     "running",
     "servers",
+    "source_facts",
     "stale",
     "take_snapshot",
+    "try_policy",
     "up",
     "url",
     "write_page",
+    "write_policy",
 ]

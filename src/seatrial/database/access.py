@@ -13,10 +13,12 @@ from seatrial import paths
 from seatrial.database import branches, production, roles
 from seatrial.database.gate import drift, target
 from seatrial.database.postgres import connect as connect_to
+from seatrial.database.postgres import installations
 from seatrial.database.postgres.connection import explain
 from seatrial.database.project import Project, at, find_project, prepare
-from seatrial.database.records import Branch
+from seatrial.database.records import Branch, Source
 from seatrial.database.service import control
+from seatrial.database.sources import address, register
 from seatrial.database.statements import split
 from seatrial.errors import BranchError, DatabaseError
 
@@ -30,14 +32,43 @@ def init(root: Path | None = None, *, name: str = "", load: Path | None = None) 
     schema's owner in one transaction.  Called again, it does what is missing.  Raises DatabaseError for a bad name, or
     when `load` names a file and the database is not empty.
     """
+    project = _declared((root or Path.cwd()).resolve(), name)
+    production.create_production(project)
+    control.up(project)
+    if load:
+        load_sql(project, load)
+    drift.drift(project)  # what is there now is what later changes are compared with
+    return project
+
+
+def add_source(root: Path | None, name: str, url: str, *, deployer: str = "") -> tuple[Project, Source]:
+    """Make the database at `url` the production of the project at `root` (default: the working folder's).
+
+    A folder that is no project yet becomes one, which runs the same major version of Postgres where that is installed:
+    only then can a change that was measured on a branch be applied.  Raises what `sources.register.add` does.
+    """
     folder = (root or Path.cwd()).resolve()
+    try:
+        project = find_project(folder)
+    except DatabaseError:
+        database = re.sub(r"[^a-z0-9]+", "_", str(address.parsed(url)["dbname"]).lower()).strip("_")[:40]
+        with address.open_for_reading(url) as connection:
+            major = str(connection.info.server_version // 10000)
+        other = str(at(folder).installation.major) != major
+        installed = any(str(entry.major) == major for entry in installations())
+        project = _declared(folder, database if _NAME.fullmatch(database) else "", major if other and installed else "")
+    return project, register.add(project, name, url, deployer=deployer)
+
+
+def _declared(folder: Path, name: str, postgres: str = "") -> Project:
+    """Write `[db]` where there is none, and the folders of the project."""
     project = at(folder)
     file = folder / "seatrial.toml"
     written = file.read_text(encoding="utf-8") if file.is_file() else ""
     if not re.search(r"^\[db\]", written, re.MULTILINE):
         name = name or re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")[:40] or "app"
         _check_name(name)
-        addition = f'[db]\nname = "{name}"\n'
+        addition = f'[db]\nname = "{name}"\n' + (f'postgres = "{postgres}"\n' if postgres else "")
         with paths.atomic_write(file) as stream:
             stream.write((written + ("\n" if written else "") + addition).encode())
         project = at(folder)
@@ -47,11 +78,6 @@ def init(root: Path | None = None, *, name: str = "", load: Path | None = None) 
         )
     _check_name(project.settings.name)
     prepare(project)
-    production.create_production(project)
-    control.up(project)
-    if load:
-        load_sql(project, load)
-    drift.drift(project)  # what is there now is what later changes are compared with
     return project
 
 
@@ -99,6 +125,8 @@ def url(project: Project, branch: str = "", role: str = "") -> str:
     else:
         kind = role or "rw"
         _check_role(kind, ("rw", "ro"))
+        if not production.source_of(project).embedded:
+            raise BranchError("Production is elsewhere; its URL is the application's own.", hint="Name a --branch.")
         user, password = roles.names(project.settings.name)[kind], project.secret(f"production {kind}")
     return f"postgresql://{user}:{quote(password)}@127.0.0.1:{service.port}/{project.settings.name}"
 

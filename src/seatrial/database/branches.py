@@ -244,6 +244,8 @@ def _declare(project: Project, wish: Wish) -> Branch:
             hint="Delete some, or raise [db] max_branches.",
         )
     copying.check(wish.strategy, project.branches)
+    if wish.schema_only and (wish.at or wish.parent):
+        raise BranchError("A branch without rows is made of production alone.", hint="Leave out --at and --from.")
     parent = find(project, wish.parent).id if wish.parent and wish.parent != production.EMBEDDED else ""
     if wish.at:
         find_snapshot(project, wish.at)
