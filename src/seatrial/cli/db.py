@@ -15,6 +15,8 @@ VERBS = {
     "url": (f"{_SERVER}:url", "Print the URL of production or of a branch."),
     "psql": (f"{_SERVER}:psql", "Open psql on production or on a branch."),
     "refresh": (f"{_SERVER}:refresh", "Make a new golden copy, which later branches are made from."),
+    "source": ("seatrial.cli.db_source:source", "Production by URL: add, list, show, refresh, remove."),
+    "mask": ("seatrial.cli.db_source:mask", "The masking policy: propose, check, try."),
     "branch": (f"{_BRANCH}:branch", "Branches: create, list, show, reset, rename, extend, delete."),
     "snapshot": (f"{_BRANCH}:snapshot", "Snapshots: create, list, delete."),
     "measure": (f"{_GATE}:measure", "Show what a change of the schema would do."),

@@ -26,6 +26,7 @@ def branch() -> None:
 @click.option("--at", default="", metavar="SNAPSHOT", help="Copy this snapshot.")
 @click.option("--ttl", default="", help="How long it lives: 90s, 24h, 7d (default: [db] branch_ttl).")
 @click.option("--strategy", default="", help="clone or copy (default: what the file system can).")
+@click.option("--schema-only", is_flag=True, help="Without rows.")
 @click.option("--lazy", is_flag=True, help="Make it when the first client connects.")
 @click.option("--owner", default="", help="Whom it is for, e.g. the name of an agent.")
 @in_project
@@ -41,7 +42,7 @@ def create(name: str, **options: Any) -> dict[str, Any]:
     from seatrial import database
 
     project = project_of(options)
-    choices = {key: options[key] for key in ("parent", "at", "ttl", "strategy", "lazy", "owner")}
+    choices = {key: options[key] for key in ("parent", "at", "ttl", "strategy", "schema_only", "lazy", "owner")}
     with progress.working(f"making branch {name}", quiet=options["as_json"]):
         made = database.create_branch(project, database.Wish(name, **choices))
         url = database.url(project, made.name)

@@ -100,7 +100,10 @@ def provide(project: Project, branch: Branch, *, at: str = "") -> Branch:
 
 
 def reset(project: Project, name: str, *, at: str = "") -> Branch:
-    """Put a branch back to its golden copy (or the snapshot `at`): same name, same passwords, its changes are gone."""
+    """Put a branch back to its golden copy (or the snapshot `at`): same name, same passwords, its changes are gone.
+
+    Raises BranchError when that snapshot is gone, MaskingError when it was masked by another policy than that of now.
+    """
     branch = find(project, name)
     if branch.state == "declared":
         return branch

@@ -155,7 +155,10 @@ def _create(origin: Origin, target: psycopg.Connection[Any], name: str) -> str:
 
 
 def finish(origin: Origin, target: psycopg.Connection[Any], name: str) -> None:
-    """Set sequences to where they stand in the source, fill materialized views, and take over settings."""
+    """Set sequences to where they stand in the source, fill materialized views, and take over settings.
+
+    Raises SourceError for a view that cannot be filled.
+    """
     for sequence, value, called in origin.sequences:
         target.execute("SELECT pg_catalog.setval(%s::regclass, %s, %s)", [sequence, value, called])
     waiting = list(origin.filled_views)
