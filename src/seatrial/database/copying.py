@@ -129,13 +129,13 @@ def remove(folder: Path) -> None:
     if folder.is_symlink():
         folder.unlink()
         return
-    if not folder.exists():
-        return
     doomed = folder if folder.name.startswith(".gone-") else folder.with_name(f".gone-{secrets.token_hex(6)}")
     try:
-        if doomed != folder:
-            folder.rename(doomed)
-        shutil.rmtree(doomed)
+        if folder.exists():
+            if doomed != folder:
+                folder.rename(doomed)
+            shutil.rmtree(doomed)
+        folder.with_name(f".{folder.name}.lock").unlink(missing_ok=True)  # of the cluster that was there
     except OSError as problem:
         raise StorageError(f"Cannot remove {folder}: {problem.strerror}.", path=folder) from problem
 

@@ -36,12 +36,13 @@ def measure(
     roles: Mapping[str, str] | None = None,
     timeouts: Timeouts | None = None,
     queries: Sequence[Query] = (),
+    after_group: Callable[[psycopg.Connection[Any]], None] | None = None,
 ) -> EffectReport:
     """Run `statements` on a copy of production and return what they did; the copy is used up.
 
     `connect` opens an autocommit connection to the copy as the deployer's role.  `roles` are the names to show for
     the copy's roles, as for `catalog.read`, `queries` those whose plans are compared.  A statement that fails is
-    reported, not raised.
+    reported, not raised.  `after_group` is called with the connection after each transaction.
 
     Raises PostgresError when the copy cannot be reached, or the connection breaks, and RefusedError when `connect`
     gives a superuser's.
@@ -56,7 +57,7 @@ def measure(
             base = observe.look(connection)
             sizes = observe.sizes(connection, base)
             before_plans = plans.explain(connection, queries)
-            run = _Run(connection, group(statements))
+            run = _Run(connection, group(statements), after_group)
             run.all()
             result = catalog.read(connection, roles=roles)
             return assemble(
@@ -110,8 +111,13 @@ class _Outcome:
 
 
 class _Run:
-    def __init__(self, connection: psycopg.Connection[Any], groups: Sequence[Group]) -> None:
-        self.connection, self.groups = connection, groups
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        groups: Sequence[Group],
+        after_group: Callable[[psycopg.Connection[Any]], None] | None,
+    ) -> None:
+        self.connection, self.groups, self.after_group = connection, groups, after_group
         self.effects: list[StatementEffect] = []
         self.failure: Failure | None = None
         self.new: set[int] = set()
@@ -127,6 +133,8 @@ class _Run:
             first += len(entry.statements)
             if self.failure:
                 return
+            if self.after_group:
+                self.after_group(self.connection)
 
     def _transaction(self, entry: Group, group_number: int, first: int) -> None:
         self.connection.execute("BEGIN")

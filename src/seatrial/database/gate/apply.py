@@ -120,42 +120,44 @@ class _Work:
         with target.deployer(self.project) as connection:
             self.connection = connection
             connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [_ADVISORY_LOCK])
-            done = self._steps_done()
-            if len(done) == len(self.plan.groups):
-                return self._finish()
-            self._check_base(done)
+            done, started = self._steps()
+            if done < len(self.plan.groups):
+                done = self._check_base(done, started)
             if not done:
                 self._prepare()
             self._state("applying")
             step("apply.begun")
-            for number, group in enumerate(self.plan.groups):
-                if number not in done:
-                    last = number == len(self.plan.groups) - 1
-                    (self._transaction if group.transactional else self._alone)(number, group, last)
+            for number, group in list(enumerate(self.plan.groups))[done:]:
+                (self._transaction if group.transactional else self._alone)(number, group)
             return self._finish()
 
-    def _steps_done(self) -> dict[int, str]:
-        found = {}
+    def _steps(self) -> tuple[int, bool]:
+        """Return how many steps the ledger says are done, and whether the next one was started."""
+        done, started = 0, False
         for row in ledger.steps(self.connection, self.proposal.id):
             if row.plan_hash != self.plan.hash:
                 raise RefusedError(f"The ledger has another plan under {self.proposal.id}.", hint="Propose it again.")
             if row.state == "done":
-                found[row.step] = row.fingerprint
-        if self.proposal.state == "approved" and found:
-            self._state("applied")
+                done = row.step + 1
+            started = row.state == "started"
+        if self.proposal.state == "approved" and done:
+            self._state("applied" if done == len(self.plan.groups) else "needs_cleanup")
             raise RefusedError(f"Proposal {self.proposal.id} was applied already.", hint="seatrial db review")
-        return found
+        return done, started
 
-    def _check_base(self, done: dict[int, str]) -> None:
+    def _check_base(self, done: int, started: bool) -> int:
+        """Return how many steps are done when production is as it must be after them; DriftError else."""
         major = self.connection.info.server_version // 10000
         if major != self.plan.server_major:
             raise DriftError(f"Production runs Postgres {major}; the plan was measured on {self.plan.server_major}.")
-        expected = done[max(done)] if done else self.plan.base
+        expected = self.plan.results[done - 1] if done else self.plan.base
         now = target.schema_of(self.project, self.connection)
-        if now.fingerprint == expected:
-            return
-        if self._only_leftovers(now, expected):
-            return
+        if now.fingerprint == expected or self._only_leftovers(now, expected):
+            return done
+        if started and now.fingerprint == self.plan.results[done]:
+            # It ended, and we were killed before that was written down.
+            self._ledger(done, self.plan.groups[done], "done", now.fingerprint)
+            return done + 1
         changes = drift.since(self.project, expected, now)
         if not done:
             self._state("stale", "production's schema has changed since it was measured")
@@ -186,12 +188,12 @@ class _Work:
             made = branches.take_snapshot(self.project, f"before-{self.proposal.id}-{int(time.time())}")
             self.proposal = self.project.records.put(self.proposal, snapshot=made.name)
 
-    def _transaction(self, number: int, group: Group, last: bool) -> None:
+    def _transaction(self, number: int, group: Group) -> None:
         for attempt in range(1, self.project.settings.apply_tries + 1):
             self.tries += 1
             try:
                 with Watch(self.project, self.connection) as watch:
-                    self._attempt(number, group, last)
+                    self._attempt(number, group)
                 return
             except _Locked:
                 self.blockers += [found for found in watch.found if found not in self.blockers]
@@ -208,7 +210,7 @@ class _Work:
             blockers=[str(found) for found in self.blockers],
         )
 
-    def _attempt(self, number: int, group: Group, last: bool) -> None:
+    def _attempt(self, number: int, group: Group) -> None:
         self.connection.execute("BEGIN")
         try:
             self._limits("SET LOCAL")
@@ -229,7 +231,7 @@ class _Work:
                     raise ApplyError(f"Statement {offset} changes the session's role; everything is rolled back.")
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             step("apply.executed")
-            fingerprint = self._check_result(last)
+            fingerprint = self._check_result(number)
             if ledger.guard(self.connection) != guard:
                 self._state("failed", "the change touches the ledger")
                 raise ApplyError("The change touches the ledger; everything is rolled back.")
@@ -245,7 +247,7 @@ class _Work:
                 self.connection.execute("ROLLBACK")
             raise
 
-    def _alone(self, number: int, group: Group, last: bool) -> None:
+    def _alone(self, number: int, group: Group) -> None:
         """Run a statement that takes no transaction; what it leaves when it fails is named and cleaned by `resume`."""
         self._drop_invalid()
         self._ledger(number, group, "started", "")
@@ -264,16 +266,18 @@ class _Work:
                 hint=f"seatrial db resume {self.proposal.id} drops it and tries again; or seatrial db abandon",
                 sqlstate=failure.sqlstate if failure else "",
             )
-        self._ledger(number, group, "done", self._check_result(last))
+        self._ledger(number, group, "done", self._check_result(number))
 
-    def _check_result(self, last: bool) -> str:
+    def _check_result(self, number: int) -> str:
         schema = target.schema_of(self.project, self.connection)
         target.keep(self.project, schema)
-        if last and schema.fingerprint != self.plan.result:
-            changes = drift.since(self.project, self.plan.result, schema)
-            self._state("failed", "the result differs from the reviewed schema")
+        if schema.fingerprint != self.plan.results[number]:
+            changes = drift.since(self.project, self.plan.results[number], schema)
+            alone = not self.plan.groups[number].transactional
+            self._state("needs_cleanup" if alone else "failed", "the result differs from the reviewed schema")
             raise ApplyError(
-                f"The result differs from the reviewed schema: {'; '.join(changes[:5])}. It is rolled back.",
+                f"The result differs from the reviewed schema: {'; '.join(changes[:5])}."
+                f" {'It cannot be rolled back' if alone else 'It is rolled back'}.",
                 hint="Something on production makes the same statements do something else; measure again.",
                 changes=changes,
             )

@@ -33,7 +33,13 @@ class Plan:
     timeouts: Timeouts
     hazards: tuple[str, ...]
     base: str
-    result: str
+    results: tuple[str, ...]
+    """The schema's fingerprint after each transaction, or statement outside of one."""
+
+    @property
+    def result(self) -> str:
+        """The schema's fingerprint at the end."""
+        return self.results[-1]
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -57,7 +63,7 @@ class Plan:
             content = {key: value for key, value in data.items() if key != "format"}
             content["statements"] = tuple(Statement(**entry) for entry in content["statements"])
             content["timeouts"] = Timeouts(**content["timeouts"])
-            content["hazards"] = tuple(content["hazards"])
+            content["hazards"], content["results"] = tuple(content["hazards"]), tuple(content["results"])
             return cls(**content)
         except (TypeError, KeyError) as problem:
             raise ProposalError(f"This is not a plan: {problem}.") from problem

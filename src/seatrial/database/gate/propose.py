@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from seatrial import paths
-from seatrial.database import audit, branches, production
+from seatrial.database import audit, branches, catalog, production
 from seatrial.database.effect.measure import measure
 from seatrial.database.effect.report import EffectReport, Query, Timeouts
 from seatrial.database.gate import target
@@ -52,23 +52,28 @@ def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport
     )
     try:
         dsn = branches.dsn(project, scratch, "owner")
-        report = measure(lambda: connect(dsn), statements, timeouts=timeouts, queries=change.queries)
-        with connect(dsn) as connection:
-            result = target.schema_of(project, connection)
-            major = connection.info.server_version // 10000
-        target.keep(project, result)
+        results: list[catalog.Schema] = []
+        report = measure(
+            lambda: connect(dsn),
+            statements,
+            timeouts=timeouts,
+            queries=change.queries,
+            after_group=lambda connection: results.append(target.schema_of(project, connection)),
+        )
+        for found in results:
+            target.keep(project, found)
         report = replace(report, notes=(f"The copy is of {snapshot.taken}.", *report.notes))
     finally:
         branches.delete(project, scratch.name)
     plan = Plan(
         production.source_of(project).name,
         project.settings.name,
-        major,
+        int(snapshot.server_version.split(".")[0]),
         statements,
         timeouts,
         report.hazard_names,
         snapshot.fingerprint,
-        result.fingerprint,
+        tuple(found.fingerprint for found in results),
     )
     return plan, report
 

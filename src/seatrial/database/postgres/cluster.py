@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from seatrial import paths
 from seatrial.database import place
-from seatrial.database.postgres.connection import connect
+from seatrial.database.postgres.connection import OWN_NAMES, connect
 from seatrial.database.postgres.installation import Installation, runnable
 from seatrial.errors import PostgresError
 
@@ -61,7 +61,7 @@ _QUIET: Mapping[str, str] = {
 _HBA = "# Written by Seatrial.\nlocal all all scram-sha-256\n"
 _WAL_SEGMENTS = "--wal-segsize=4"
 """MiB: a new server writes into a segment of its own at once, and fifty branches do so."""
-_START_SECONDS, _STOP_SECONDS, _POLL_SECONDS = 120.0, 60.0, 0.002
+_START_SECONDS, _STOP_SECONDS, _GONE_SECONDS, _POLL_SECONDS = 120.0, 60.0, 5.0, 0.002
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,22 @@ class Cluster:
             if self.pid():
                 return False
             self._prepare()
+            self._let_go()
             with self.log.open("ab") as log:
-                process = subprocess.Popen(
-                    self._command(),
+                # By way of a shell that ends at once: as nobody's child, a server that is killed leaves no process
+                # that its parent would have to take note of before another can be started.
+                launched = subprocess.run(
+                    ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *self._command()],
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
+                    stdout=subprocess.PIPE,
                     stderr=log,
                     env={"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"},
                     cwd="/",
                     start_new_session=True,
+                    check=True,
                     **as_account(),
                 )
-            self._wait_until_ready(process)
+            self._wait_until_ready(int(launched.stdout))
             return True
 
     def stop(self, *, immediate: bool = False) -> bool:
@@ -135,7 +139,7 @@ class Cluster:
                 return False
             os.kill(pid, signal.SIGQUIT if immediate else signal.SIGINT)
             end = time.monotonic() + _STOP_SECONDS
-            while _alive(pid):
+            while _state(pid) not in ("", "Z"):
                 if time.monotonic() > end:
                     raise PostgresError(f"The server of {self.folder} does not stop (process {pid}).")
                 time.sleep(_POLL_SECONDS)
@@ -152,8 +156,12 @@ class Cluster:
         )
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
-        """Connect as the superuser; never to a database where others may plant code that this runs (J1)."""
-        return connect(self.dsn(database), **options)
+        """Connect as the superuser.
+
+        Names mean the server's own alone: in a branch others have planted functions and operators that would fit
+        better, and a superuser that runs one of them makes its owner superuser (J1).
+        """
+        return connect(self.dsn(database), **{"pinned": OWN_NAMES, **options})
 
     def _prepare(self) -> None:
         write_as_account(self.data / "pg_hba.conf", _HBA)
@@ -161,6 +169,16 @@ class Cluster:
         write_as_account(self.data / "postgresql.conf", "# Settings are given on the command line.\n")
         write_as_account(self.data / "postgresql.auto.conf", "")
         self.log.touch(mode=0o600)
+
+    def _let_go(self) -> None:
+        """Wait until a server that was killed is gone: until its parent notices, Postgres sees it as alive."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return
+        end = time.monotonic() + _GONE_SECONDS
+        while _is_ending(pid) and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
 
     def _command(self) -> list[str]:
         installation = runnable(self.installation, self.folder.parent)
@@ -172,15 +190,15 @@ class Cluster:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [installation.program("postgres"), "-D", str(self.data), "-p", str(PORT), *options]
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_ready(self, pid: int) -> None:
         end = time.monotonic() + _START_SECONDS
-        while not (self.is_ready and self.pid() == process.pid):
-            if process.poll() is not None or time.monotonic() > end:
-                process.kill()
-                process.wait()
+        while not (self.is_ready and self.pid() == pid):
+            late = time.monotonic() > end
+            if late or not _state(pid):
+                if late and _state(pid):
+                    os.kill(pid, signal.SIGKILL)
                 raise PostgresError(f"Postgres does not start on {self.data}: {self._last_complaint()}")
             time.sleep(_POLL_SECONDS)
-        process.returncode = 0  # it outlives us; without this, Python warns that it was not waited for
 
     def _last_complaint(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
@@ -276,12 +294,17 @@ def _account_with_a_name() -> int | None:
     return None if place.account() is None else 65534
 
 
-def _alive(pid: int) -> bool:
+def _is_ending(pid: int) -> bool:
+    """Whether a process is there, but has given up its memory already."""
     try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process as the kernel names it (Z is ended, but not noticed by its parent), or nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""

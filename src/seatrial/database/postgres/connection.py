@@ -23,6 +23,8 @@ PINNED: Mapping[str, str] = {
     "extra_float_digits": "1",
 }
 """What a session is set to: under another TimeZone the same statement may rewrite a table."""
+OWN_NAMES: Mapping[str, str] = {**PINNED, "search_path": "pg_catalog, pg_temp"}
+"""The same for a session in which names are to mean the server's own, whatever a database holds."""
 _CONNECT_SECONDS = 10
 
 
