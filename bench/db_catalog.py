@@ -49,6 +49,7 @@ def _measure(folder: Path, tables: int, runs: int) -> tuple[dict[str, dict[str, 
     from seatrial.database.catalog import diff, read
     from seatrial.database.postgres import Cluster, choose
     from seatrial.database.postgres.cluster import create
+    from seatrial.database.postgres.connection import PINNED
 
     seen: dict[str, list[float]] = {}
 
@@ -64,7 +65,7 @@ def _measure(folder: Path, tables: int, runs: int) -> tuple[dict[str, dict[str, 
     cluster = Cluster(made.folder, made.installation, made.password, settings)
     cluster.start()
     try:
-        with cluster.connect("postgres") as connection:
+        with cluster.connect("postgres", pinned=PINNED) as connection:
             make_tables(connection, tables)
             earlier = read(connection)
             for number in range(_CHANGED):

@@ -19,7 +19,7 @@ from seatrial.database.durations import now
 from seatrial.database.masking import policy
 from seatrial.database.postgres import Cluster
 from seatrial.database.postgres.cluster import trim_wal
-from seatrial.database.postgres.connection import explain, explained, run
+from seatrial.database.postgres.connection import OWN_NAMES, explain, explained, run
 from seatrial.database.project import Project
 from seatrial.database.records import Branch, Snapshot, Source
 from seatrial.database.steps import step
@@ -167,7 +167,9 @@ def freeze(
 
     Raises SourceError, naming what differs, when its schema is not the `expected` one.
     """
-    with target.connect(database) as connection:
+    # Event triggers run with the rights of whoever changes something, which here is the superuser.
+    quiet = {"event_triggers": "off"} if target.installation.major >= 17 else {"session_replication_role": "replica"}
+    with target.connect(database, pinned={**OWN_NAMES, **quiet}) as connection:
         if snapshot.branch:
             _drop_branch_roles(connection, database)
         else:

@@ -11,6 +11,7 @@ import pytest
 
 from seatrial.database.catalog import Change, Schema, diff, read
 from seatrial.database.postgres import Cluster
+from seatrial.database.postgres.connection import PINNED
 from tests.integration.database.catalog_changes import changes
 
 READER = "catalog_reader"
@@ -24,7 +25,7 @@ def scratch(server: Cluster) -> Iterator[psycopg.Connection[Any]]:
     with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
         connection.execute(f"CREATE ROLE {READER}")
-    with server.connect(name) as connection:
+    with server.connect(name, pinned=PINNED) as connection:
         connection.execute("SET plan_cache_mode = force_generic_plan")
         yield connection
     with server.connect() as connection:

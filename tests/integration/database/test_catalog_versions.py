@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from seatrial.database.catalog import Change, Schema, diff
 from seatrial.database.postgres import Cluster, installations
 from seatrial.database.postgres.cluster import create
+from seatrial.database.postgres.connection import PINNED
 from tests.integration.database.catalog_changes import BEFORE
 from tests.integration.database.test_catalog import read_prepared
 
@@ -42,7 +43,7 @@ def every_version() -> Iterator[Connections]:
                 )
                 cluster.start()
                 clusters.append(cluster)
-                connections[major] = cluster.connect("postgres")
+                connections[major] = cluster.connect("postgres", pinned=PINNED)
                 connections[major].execute("CREATE ROLE agent; CREATE ROLE auditor NOINHERIT; GRANT auditor TO agent")
             yield connections
         finally:

@@ -8,6 +8,7 @@ import pytest
 
 from seatrial.database import copying
 from seatrial.database.postgres import Cluster
+from seatrial.database.postgres.connection import PINNED
 from seatrial.errors import BranchError
 
 
@@ -16,7 +17,7 @@ def test_a_copy_of_a_stopped_cluster_is_a_cluster(server: Cluster, database_fold
 
     original = create(database_folder / f"original-{server.installation.major}", server.installation)
     original.start()
-    with original.connect() as connection:
+    with original.connect(pinned=PINNED) as connection:
         connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 100) AS a")
     original.stop()
     copy = Cluster(database_folder / f"copy-{server.installation.major}", server.installation, original.password)
@@ -25,7 +26,7 @@ def test_a_copy_of_a_stopped_cluster_is_a_cluster(server: Cluster, database_fold
     assert done.files > 500
     copy.start()
     try:
-        with copy.connect() as connection:
+        with copy.connect(pinned=PINNED) as connection:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (100,)
     finally:
         copy.stop()

@@ -44,7 +44,7 @@ def table(gate: Project) -> Iterator[str]:
 def as_owner(project: Project, sql: str) -> None:
     """Change production past the gate, as somebody with too many rights would."""
     with production.cluster_of(project).connect(project.settings.name) as connection:
-        connection.execute(f"SET ROLE shop_owner; {sql}".encode())
+        connection.execute(f"SET search_path = public; SET ROLE shop_owner; {sql}".encode())
 
 
 def propose(project: Project, sql: str, **options: Any) -> Proposal:

@@ -73,8 +73,13 @@ def _pinned(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Iterator[None]:
     if cursor.connection.info.server_version >= 170000:
         wanted["restrict_nonsystem_relation_kind"] = "view, foreign-table"
     names = list(wanted)
-    before = cursor.execute("SELECT pg_catalog.current_setting(n) FROM unnest(%s::text[]) n", [names]).fetchall()
-    change = "SELECT pg_catalog.set_config(n, v, true) FROM unnest(%s::text[], %s::text[]) AS s (n, v)"
+    before = cursor.execute(
+        "SELECT pg_catalog.current_setting(n) FROM pg_catalog.unnest(%s::text[]) n", [names]
+    ).fetchall()
+    change = (
+        "SELECT pg_catalog.set_config(n, v, true)"
+        " FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) AS s (n, v)"
+    )
     cursor.execute(change, [names, list(wanted.values())])
     yield
     cursor.execute(change, [names, [value for (value,) in before]])
