@@ -87,7 +87,7 @@ def _of_reference(policy: Policy, reference: Reference, known: dict[str, Table])
 class Masked(dict[bytes, bytes]):
     """The fields of one column, masked when first met and then remembered; keys and values as COPY has them."""
 
-    _MOST = 50_000
+    _MOST = 8192
 
     def __init__(self, change: Change, table: str, column: str, *, plain: bool) -> None:
         super().__init__()

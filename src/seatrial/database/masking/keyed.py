@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 from collections.abc import Callable
 from string import ascii_lowercase, ascii_uppercase, digits
+from typing import Any
 
 Hasher = Callable[[bytes], bytes]
 
 _CONSONANTS = bytes(b"bcdfghjklmnpqrstvwxz"[n % 20] for n in range(256))
 _VOWELS = bytes(b"aeiou"[n % 5] for n in range(256))
+_PROSE = bytes(
+    (b"etaoinshrdlucmfwypvbgk" + b"eeeeeeetttttaaaaaooooiiiinnnnsss" + b" " * 10)[n % 64] for n in range(256)
+)
+"""Letters about as frequent as in English, one of six bytes is a space."""
 _ROUNDS = 4
 _CLASSES = {
     **dict.fromkeys(digits, digits),
     **dict.fromkeys(ascii_lowercase, ascii_lowercase),
     **dict.fromkeys(ascii_uppercase, ascii_uppercase),
 }
-_NOT_A_DIGIT, _DIGITS = re.compile(b"[^0-9]+"), re.compile(b"[0-9]+")
+_DIGITS = re.compile(b"[0-9]+")
+_NO_DIGITS = bytes(n for n in range(256) if n not in b"0123456789")
+_SHAPE = bytes.maketrans(b"123456789", b"000000000")
+_TABLE_BITS = 12
 _TIERS = (15, 31, 63)
 """Bits of the whole numbers that stay among themselves, so that a key fits the column that refers to it."""
 
@@ -35,17 +44,23 @@ class Keyed:
         self._rounds: dict[tuple[int, int, bytes], list[_Round]] = {}
         self._days: dict[tuple[int, int], list[int]] = {}
         self._shapes: dict[bytes, list[tuple[int, int]]] = {}
+        self._tables: dict[int, tuple[int, int, list[tuple[int, ...]]]] = {}
+
+    def hash(self, purpose: bytes) -> Any:
+        """Return the hash that has met the salt and a purpose; its copies go on with values."""
+        base = self._base.copy()
+        base.update(purpose + b"\0")
+        return base
 
     def hasher(self, purpose: bytes) -> Hasher:
         """Return the function that makes 64 bytes of a value, other ones for each purpose."""
-        base = self._base.copy()
-        base.update(purpose + b"\0")
-        copy = base.copy
+        copy = self.hash(purpose).copy
 
         def digest(value: bytes) -> bytes:
             made = copy()
             made.update(value)
-            return made.digest()
+            drawn: bytes = made.digest()
+            return drawn
 
         return digest
 
@@ -55,17 +70,34 @@ class Keyed:
 
     def speller(self, purpose: bytes) -> Callable[[bytes, int], bytearray]:
         """Return the function that spells so many letters for a value: twenty of them are 66 bits."""
-        digest, stream = self.hasher(purpose), self.stream
-        consonants, vowels = _CONSONANTS, _VOWELS
+        copy, consonants, vowels = self.hash(purpose).copy, _CONSONANTS, _VOWELS
 
         def spell(value: bytes, length: int) -> bytearray:
-            drawn = digest(value) if length <= 64 else stream(digest(value), length)
+            drawn = copy()
+            drawn.update(value)
+            letters = drawn.digest()
+            if length > 64:
+                letters = self.stream(letters, length)
             made = bytearray(length)
-            made[0::2] = drawn[0:length:2].translate(consonants)
-            made[1::2] = drawn[1:length:2].translate(vowels)
+            made[0::2] = letters[0:length:2].translate(consonants)
+            made[1::2] = letters[1:length:2].translate(vowels)
             return made
 
         return spell
+
+    def writer(self, purpose: bytes) -> Callable[[bytes, int], bytes]:
+        """Return the function that makes so many letters and spaces of a value."""
+        copy, stream, prose = self.hash(purpose).copy, self.stream, _PROSE
+
+        def write(value: bytes, length: int) -> bytes:
+            drawn = copy()
+            drawn.update(value)
+            letters: bytes = drawn.digest()
+            if length < 5:
+                return letters[:length].translate(_CONSONANTS)  # it shall not be a space alone
+            return (letters[:length] if length <= 64 else stream(letters, length)).translate(prose)
+
+        return write
 
     def permuted(self, value: int, size: int, purpose: bytes = b"number") -> int:
         """Return another number below `size`, a different one for each; `value` must be below it too."""
@@ -95,27 +127,45 @@ class Keyed:
 
         The digits alone decide, so a telephone number written in two ways remains one number.
         """
-        found = _NOT_A_DIGIT.sub(b"", text)
+        found = text.translate(None, _NO_DIGITS)
         count = len(found) - 1
         if count < 1:
             return text
-        half = count // 2
-        mixed = self._feistel(int(found[1:]), 10**half, 10 ** (count - half), b"digits")
+        if count > 14:  # halves that tables of two parts do not cover
+            half = 10 ** (count // 2)
+            mixed = self._feistel(int(found[1:]), half, 10**count // half, b"digits")
+        else:
+            mixed = self._tabled(int(found[1:]), count)
         made = b"%b%0*d" % (found[:1], count, mixed)
         if count + 1 == len(text):
             return made
-        result, place = bytearray(text), 0
-        for start, end in self._shape(_DIGITS.sub(lambda match: b"0" * len(match[0]), text)):
-            result[start:end] = made[place : (place := place + end - start)]
-        return bytes(result)
-
-    def _shape(self, shape: bytes) -> list[tuple[int, int]]:
+        shape = text.translate(_SHAPE)
         known = self._shapes.get(shape)
         if known is None:
             if len(self._shapes) > 1000:
                 self._shapes.clear()
             known = self._shapes[shape] = [match.span() for match in _DIGITS.finditer(shape)]
-        return known
+        result, place = bytearray(text), 0
+        for start, end in known:
+            result[start:end] = made[place : (place := place + end - start)]
+        return bytes(result)
+
+    def _tabled(self, value: int, count: int) -> int:
+        """Permute the numbers of `count` digits, at most 14, by rounds that look up two tables each."""
+        found = self._tables.get(count)
+        if found is None:
+            size = 1 << _TABLE_BITS
+            draw = struct.Struct(f">{size}Q").unpack
+            names = [b"digits %d %d" % (count, number) for number in range(2 * _ROUNDS)]
+            tables = [draw(self.stream(self.hasher(name)(b""), 8 * size)) for name in names]
+            found = self._tables[count] = (10 ** (count // 2), 10 ** (count - count // 2), tables)
+        left, right, (t0, t1, t2, t3, t4, t5, t6, t7) = found
+        a, b = divmod(value, right)
+        a = (a + (t0[b & 4095] ^ t1[b >> 12])) % left
+        b = (b + (t2[a & 4095] ^ t3[a >> 12])) % right
+        a = (a + (t4[b & 4095] ^ t5[b >> 12])) % left
+        b = (b + (t6[a & 4095] ^ t7[a >> 12])) % right
+        return a * right + b
 
     def code(self, text: str) -> str:
         """Return a text of the same form: digits for digits, letters for letters of the same case, the rest as it is.

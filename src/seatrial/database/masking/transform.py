@@ -141,9 +141,10 @@ def _source(column: Column, change: Callable[[bytes], bytes]) -> Change:
 def _email(keyed: Keyed, column: Column, _spec: Spec) -> Change:
     spell, limit, domain = keyed.speller(b"email"), column.limit or 2**30, b"@example.com"
     length = max(1, min(20, limit - len(domain)))
+    domain = domain[: max(0, limit - length)]
 
     def change(value: bytes) -> bytes:
-        return bytes(spell(value, length) + domain)[:limit]
+        return bytes(spell(value, length)) + domain
 
     return _source(column, change)
 
@@ -153,22 +154,16 @@ def _name(keyed: Keyed, column: Column, _spec: Spec) -> Change:
 
     def change(value: bytes) -> bytes:
         made = spell(value, 20)
-        return bytes(made[:10].capitalize() + b" " + made[10:].capitalize())[:limit]
+        made[0] -= 32
+        made[10] -= 32
+        return b"%b %b" % (bytes(made[:10]), bytes(made[10:20])) if limit > 20 else bytes(made[:limit])
 
     return _source(column, change)
 
 
 def _text(keyed: Keyed, column: Column, _spec: Spec) -> Change:
-    spell = keyed.speller(b"text")
-
-    def change(value: bytes) -> bytes:
-        made = spell(value, len(value) if value.isascii() else len(value.decode()))
-        length = len(made)
-        made[4::13] = b" " * ((length + 8) // 13)
-        made[11::13] = b" " * ((length + 1) // 13)
-        return bytes(made.capitalize())
-
-    return _source(column, change)
+    write = keyed.writer(b"text")
+    return _source(column, lambda value: write(value, len(value) if value.isascii() else len(value.decode())))
 
 
 def _phone(keyed: Keyed, column: Column, spec: Spec) -> Change:

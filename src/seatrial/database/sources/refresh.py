@@ -70,10 +70,20 @@ def current(project: Project, *, schema_only: bool = False, fingerprint: str = "
         return found
 
 
+def refresh_by_dump(project: Project, *, progress: Progress | None = None) -> Snapshot:
+    """Do what `refresh` does by dump and restore also where the files could be copied, and raise the same."""
+    with paths.locked(project.lock("refresh")):
+        return _by_dump(project, False, progress)
+
+
 def _refresh(project: Project, schema_only: bool, progress: Progress | None) -> Snapshot:
-    source, masking = production.source_of(project), policy.current(project)
-    if source.embedded and masking is None and not schema_only:
+    if production.source_of(project).embedded and not project.settings.masking and not schema_only:
         return snapshots.refresh_embedded(project, progress=progress)
+    return _by_dump(project, schema_only, progress)
+
+
+def _by_dump(project: Project, schema_only: bool, progress: Progress | None) -> Snapshot:
+    source, masking = production.source_of(project), policy.current(project)
     snapshot = project.records.put(
         Snapshot(
             secrets.token_hex(4),

@@ -19,15 +19,13 @@ from typing import IO, Any
 
 import psycopg
 
-from seatrial.database.masking import columns, policy
 from seatrial.database.masking.columns import Table
 from seatrial.database.masking.policy import Policy
 from seatrial.database.postgres import connect
-from seatrial.database.postgres.connection import explain
 from seatrial.database.sources import address
 from seatrial.database.sources.rows import Copier, Job
 from seatrial.database.steps import step
-from seatrial.errors import MaskingError, SeatrialError, SourceError
+from seatrial.errors import MaskingError, SourceError
 
 _WORTH_BYTES = 16 * 2**20
 """From this size of all tables on, starting processes pays."""
@@ -92,7 +90,7 @@ def _end(workers: Sequence[subprocess.Popen[str]], threads: Sequence[threading.T
 
 def _here(ends: Ends, tables: Sequence[Table], jobs: Sequence[Job], progress: Progress | None) -> int:
     total = 0
-    with _opened(ends) as (source, target):
+    with Opened(ends) as (source, target):
         copier = Copier(source, target, tables, ends.policy, ends.salt)
         for number, job in enumerate(jobs, 1):
             total += copier.copy(job)
@@ -102,7 +100,7 @@ def _here(ends: Ends, tables: Sequence[Table], jobs: Sequence[Job], progress: Pr
     return total
 
 
-class _opened:
+class Opened:
     """Both connections; the source's is within a transaction that sees the exported state."""
 
     def __init__(self, ends: Ends) -> None:
@@ -126,14 +124,14 @@ class _opened:
 
 def _start(ends: Ends) -> subprocess.Popen[str]:
     worker = subprocess.Popen(
-        [sys.executable, "-m", "seatrial.database.sources.workers"],
+        [sys.executable, "-m", "seatrial.database.sources.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert worker.stdin is not None
     told = asdict(ends) | {"policy": [ends.policy.text, ends.policy.file] if ends.policy else None}
-    _tell(worker.stdin, told)
+    tell(worker.stdin, told)
     return worker
 
 
@@ -146,7 +144,7 @@ def _feed(worker: subprocess.Popen[str], waiting: queue.SimpleQueue[Job], done: 
         except queue.Empty:
             return
         try:
-            _tell(worker.stdin, asdict(job))
+            tell(worker.stdin, asdict(job))
             answer = json.loads(worker.stdout.readline() or "{}")
         except (OSError, ValueError):
             answer = {}
@@ -159,37 +157,7 @@ def _feed(worker: subprocess.Popen[str], waiting: queue.SimpleQueue[Job], done: 
         return
 
 
-def _tell(stream: IO[str], what: dict[str, Any]) -> None:
+def tell(stream: IO[str], what: dict[str, Any]) -> None:
+    """Send one line of JSON."""
     stream.write(json.dumps(what) + "\n")
     stream.flush()
-
-
-def main() -> None:
-    """Be a worker: read the ends, then one job per line; answer each with its rows or what went wrong."""
-    told = json.loads(sys.stdin.readline())
-    written = told.pop("policy")
-    ends = Ends(**told, policy=policy.parse(*written) if written else None)
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(waiting,), daemon=True).start()
-    try:
-        with _opened(ends) as (source, target):
-            copier = Copier(source, target, columns.read(source), ends.policy, ends.salt)
-            while True:
-                job = Job(**json.loads(waiting.get()))
-                _tell(sys.stdout, {"rows": copier.copy(job)})
-    except SeatrialError as problem:
-        _tell(sys.stdout, problem.as_dict())
-    except psycopg.Error as problem:
-        _tell(sys.stdout, explain(problem, "Rows cannot be copied").as_dict())
-    except Exception as problem:  # a traceback could hold a value
-        _tell(sys.stdout, {"message": f"Rows cannot be copied: {type(problem).__name__}."})
-
-
-def _read_jobs(waiting: queue.SimpleQueue[str]) -> None:
-    for line in sys.stdin:
-        waiting.put(line)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
