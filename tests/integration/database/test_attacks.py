@@ -6,7 +6,9 @@ import psycopg
 
 from seatrial import database
 from seatrial.database import branches
+from seatrial.database.gate import target
 from seatrial.database.project import Project
+from seatrial.database.sources import refresh
 
 PLANTED = """
 CREATE TABLE public.ran (who text);
@@ -45,3 +47,34 @@ def test_no_superuser_runs_what_a_branch_has_planted(shop: Project) -> None:
     with psycopg.connect(branches.dsn(shop, child)) as connection:
         assert connection.execute("SELECT * FROM ran").fetchall() == []
     database.delete_branch(shop, "of-planted")
+
+
+CHECKED = """
+CREATE FUNCTION public.is_fine(text) RETURNS boolean LANGUAGE plpgsql AS $f$
+BEGIN
+  BEGIN PERFORM set_config('role', 'none', false); EXCEPTION WHEN OTHERS THEN NULL; END;
+  IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+    RAISE 'this runs as a superuser';
+  END IF;
+  RETURN true;
+END $f$;
+CREATE DOMAIN public.fine AS text CHECK (public.is_fine(VALUE));
+CREATE TABLE public.checked (a text CHECK (public.is_fine(a)), b fine);
+INSERT INTO public.checked VALUES ('x', 'y');
+CREATE MATERIALIZED VIEW public.seen AS SELECT is_fine(a) AS fine FROM public.checked;
+CREATE INDEX ON public.checked ((public.is_fine(a)));
+"""
+
+
+def test_no_superuser_runs_the_checks_of_a_table(shop: Project) -> None:
+    """A golden copy by dump and restore fills tables whose constraints call functions of the application."""
+    with target.deployer(shop) as connection:
+        connection.execute(CHECKED.replace("AS $f$", "IMMUTABLE AS $f$").encode())
+    try:
+        made = refresh.refresh_by_dump(shop)
+        database.delete_snapshot(shop, made.id)
+    finally:
+        with target.deployer(shop) as connection:
+            connection.execute(
+                "DROP MATERIALIZED VIEW seen; DROP TABLE checked; DROP DOMAIN fine; DROP FUNCTION is_fine"
+            )

@@ -11,14 +11,14 @@ from psycopg.conninfo import conninfo_to_dict
 
 from seatrial.database import production
 from seatrial.database.postgres import connect
-from seatrial.database.postgres.connection import PINNED, run
+from seatrial.database.postgres.connection import OWN_NAMES, run
 from seatrial.database.project import Project
 from seatrial.database.records import Source
 from seatrial.errors import RefusedError, SourceError
 
 OLDEST = 15
 """The oldest major version that can be a source."""
-_READING = {**PINNED, "default_transaction_read_only": "on", "row_security": "off", "bytea_output": "hex"}
+_READING = {**OWN_NAMES, "default_transaction_read_only": "on", "row_security": "off", "bytea_output": "hex"}
 
 
 def parsed(url: str) -> dict[str, Any]:

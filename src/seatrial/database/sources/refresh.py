@@ -18,7 +18,7 @@ from seatrial.database.masking import columns, coverage, policy
 from seatrial.database.masking.columns import Table
 from seatrial.database.masking.policy import Policy
 from seatrial.database.postgres import Cluster
-from seatrial.database.postgres.connection import explained
+from seatrial.database.postgres.connection import explained, run
 from seatrial.database.project import Project
 from seatrial.database.records import Snapshot, Source
 from seatrial.database.sources import address, dump, origin, rows, workers
@@ -28,6 +28,7 @@ from seatrial.database.steps import step
 
 SALT = "masking salt"
 """The name of the secret that masked values depend on; it is in no record and in no copy."""
+LOADER = "seatrial_loader"
 _LOCK_WAIT = "10s"
 # Until it is frozen the copy is nobody's: what a crash leaves of it is removed.
 _LOADING = {
@@ -115,22 +116,36 @@ def _copied(
         with target.connect() as server:
             origin.check_extensions(found.origin, server)
             sorting = origin.create_database(found.origin, server, project.settings.name)
+            load = target.dsn(project.settings.name, LOADER, _create_loader(server))
         found.archive.restore("pre-data", copy)
         step("refresh.schema")
         if not snapshot.schema_only:
-            ends = Ends(url, found.snapshot, copy, masking, project.secret(SALT))
+            ends = Ends(url, found.snapshot, load, masking, project.secret(SALT))
             workers.copy_all(ends, found.tables, rows.jobs(found.tables, masking), progress)
     step("refresh.masked")
     found.archive.restore("post-data", copy, jobs=min(os.cpu_count() or 1, 4))
     with target.connect(project.settings.name) as server, explained("The copy cannot be finished"):
+        run(server, "DROP OWNED BY {}", LOADER)
         origin.finish(found.origin, server, project.settings.name)
         server.execute("ANALYZE")
     with target.connect() as server:
+        run(server, "DROP ROLE {}", LOADER)
         roles.disarm(server)
     step("refresh.finished")
     snapshot = replace(snapshot, reason=sorting)
     snapshot = snapshots.freeze(project, target, snapshot, project.settings.name, found.schema)
     return replace(snapshot, bytes=copying.size_of(target.data))
+
+
+def _create_loader(server: psycopg.Connection[Any]) -> str:
+    """Create the role that rows are loaded as, and return its password.
+
+    Constraints and generated columns call the application's functions, which must not run as the superuser.
+    """
+    password = secrets.token_urlsafe(24)
+    run(server, "CREATE ROLE {} LOGIN NOSUPERUSER BYPASSRLS PASSWORD {password}", LOADER, password=password)
+    run(server, "GRANT pg_write_all_data, pg_read_all_data TO {}", LOADER)
+    return password
 
 
 def _read(
