@@ -334,7 +334,7 @@ def _finish_reset(project: Project, branch: Branch) -> Branch:
     if snapshot is None:
         return project.records.put(branch, state="failed", reason="The snapshot to reset to is gone.")
     cluster_of(project, branch).stop(immediate=True)
-    copying.remove(cluster_of(project, branch).data)
+    copying.set_aside(cluster_of(project, branch).data, project.branches)
     step("reset.removed")
     _copy(project, branch, snapshot)
     _give_roles(project, branch, snapshot)

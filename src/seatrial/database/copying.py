@@ -140,8 +140,17 @@ def remove(folder: Path) -> None:
         raise StorageError(f"Cannot remove {folder}: {problem.strerror}.", path=folder) from problem
 
 
+def set_aside(folder: Path, parent: Path) -> None:
+    """Move `folder` out of the way at once; `remove_doomed(parent)` removes it later.  StorageError says why not."""
+    try:
+        if folder.exists():
+            folder.rename(parent / f".gone-{secrets.token_hex(6)}")
+    except OSError as problem:
+        raise StorageError(f"Cannot move {folder}: {problem.strerror}.", path=folder) from problem
+
+
 def remove_doomed(parent: Path) -> int:
-    """Finish removals that were interrupted in `parent`; return how many there were."""
+    """Remove what was set aside in `parent`, or is left of removals that were interrupted; return how many."""
     doomed = list(parent.glob(".gone-*"))
     for folder in doomed:
         remove(folder)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from seatrial import paths
-from seatrial.database import branches, durations, place, production, roles
+from seatrial.database import branches, copying, durations, place, production, roles
 from seatrial.database.postgres import Cluster
 from seatrial.database.postgres.cluster import PORT
 from seatrial.database.project import Project, find_project
@@ -91,16 +91,26 @@ class Daemon:
             # A client that comes meanwhile waits at this lock in `wake`, and finds the server stopped.
             async with self._waking.setdefault(target, asyncio.Lock()):
                 with paths.tried_lock(self.project.lock(f"branch-{target}")) as free:
-                    if free and not self.listener.clients[target]:
+                    if free and not self.listener.clients[target] and not await asyncio.to_thread(_is_busy, cluster):
                         await asyncio.to_thread(cluster.stop)
                         _log.info("%s sleeps", target)
 
     async def _reap(self) -> None:
-        """Remove branches that expired."""
+        """Remove branches that expired, and what resets have set aside."""
         for branch in branches.all_branches(self.project):
             if durations.has_passed(branch.expires):
                 await asyncio.to_thread(branches.expire, self.project, branch)
                 _log.info("branch %s expired", branch.id)
+        await asyncio.to_thread(copying.remove_doomed, self.project.branches)
+
+
+def _is_busy(cluster: Cluster) -> bool:
+    """Whether somebody is connected past the listener: a copy being made, a change being applied."""
+    with cluster.connect() as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchone()
+    return bool(row and row[0])
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
