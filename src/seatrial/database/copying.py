@@ -134,7 +134,10 @@ def remove(folder: Path) -> None:
         if folder.exists():
             if doomed != folder:
                 folder.rename(doomed)
-            shutil.rmtree(doomed)
+            try:
+                shutil.rmtree(doomed)
+            except FileNotFoundError:  # another process removes it, too
+                shutil.rmtree(doomed, ignore_errors=True)
         folder.with_name(f".{folder.name}.lock").unlink(missing_ok=True)  # of the cluster that was there
     except OSError as problem:
         raise StorageError(f"Cannot remove {folder}: {problem.strerror}.", path=folder) from problem
