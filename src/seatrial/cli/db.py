@@ -30,6 +30,7 @@ VERBS = {
     "rows": ("seatrial.cli.db_rows:rows", "Rows of a branch: what differs, and bringing them to production."),
     "drift": (f"{_GATE}:drift", "Show what was changed in production past the gate."),
     "reviewer": (f"{_GATE}:reviewer", "Reviewers: who may approve, by which key."),
+    "mcp": (f"{_SERVER}:mcp", "Serve a branch as tools for an agent (Model Context Protocol)."),
     "log": (f"{_SERVER}:log", "Show the audit log, and verify it."),
     "doctor": (f"{_SERVER}:doctor", "Check whether branches can be made here."),
 }

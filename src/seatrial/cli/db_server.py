@@ -201,6 +201,28 @@ def log(verify: bool, last: int, **options: Any) -> dict[str, Any]:
 
 
 @click.command(cls=JsonCommand)
+@click.option("--branch", default="", help="The branch that the agent works on.")
+@click.option("--url", "address", default="", envvar="DATABASE_URL", help="Its URL, where this project is not at hand.")
+@in_project
+def mcp(branch: str, address: str, **options: Any) -> dict[str, Any]:
+    """Serve one branch as tools: query, execute, schema, propose.  None of them reaches production.
+
+    \b
+    Examples:
+      seatrial db mcp --branch agent-ada
+      DATABASE_URL=… seatrial db mcp
+    """
+    from seatrial import database
+
+    if branch:
+        address = database.url(project_of(options), branch)
+    elif not address:
+        raise DatabaseError("Which branch?", hint="--branch NAME, or its URL in DATABASE_URL.")
+    database.serve_mcp(address)
+    return {}
+
+
+@click.command(cls=JsonCommand)
 @in_project
 def doctor(**options: Any) -> dict[str, Any]:
     """Say which Postgres is found, how branches would be copied here, and what is missing.

@@ -10,7 +10,16 @@ with database.connect("feature-x") as connection:
 from seatrial.errors import MissingExtraError
 
 try:
-    from seatrial.database.access import add_source, branch_facts, connect, init, load_sql, psql_arguments, url
+    from seatrial.database.access import (
+        add_source,
+        branch_facts,
+        connect,
+        init,
+        load_sql,
+        psql_arguments,
+        serve_mcp,
+        url,
+    )
     from seatrial.database.audit import Event
     from seatrial.database.branches import Wish, all_branches, delete_snapshot, reconcile, take_snapshot
     from seatrial.database.branches import create as create_branch
@@ -110,6 +119,7 @@ __all__ = [
     "resume",
     "reviewers",
     "running",
+    "serve_mcp",
     "servers",
     "source_facts",
     "stale",

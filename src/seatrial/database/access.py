@@ -14,13 +14,13 @@ from seatrial.database import branches, production, roles
 from seatrial.database.gate import drift, target
 from seatrial.database.postgres import connect as connect_to
 from seatrial.database.postgres import installations
-from seatrial.database.postgres.connection import explain
+from seatrial.database.postgres.connection import explain, one_statement
 from seatrial.database.project import Project, at, find_project, prepare
 from seatrial.database.records import Branch, Source
 from seatrial.database.service import control
 from seatrial.database.sources import address, register
 from seatrial.database.statements import split
-from seatrial.errors import BranchError, DatabaseError
+from seatrial.errors import BranchError, DatabaseError, MissingExtraError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -103,7 +103,7 @@ def load_sql(project: Project, file: Path) -> int:
             raise DatabaseError("Production is not empty.", hint=f"Propose the change: seatrial db propose {file}")
         for statement in statements:
             try:
-                connection.execute(statement.text.encode(), prepare=True)
+                one_statement(connection, statement.text)
             except psycopg.Error as problem:
                 raise DatabaseError(explain(problem, f"{file.name}, line {statement.line}").message) from problem
     drift.record(project, target.schema(project))
@@ -145,6 +145,18 @@ def psql_arguments(address: str) -> tuple[str, dict[str, str]]:
     host = parts.netloc.rpartition("@")[2]
     password = unquote(parts.password or "")
     return parts._replace(netloc=f"{parts.username}@{host}").geturl(), {"PGPASSWORD": password}
+
+
+def serve_mcp(address: str) -> None:
+    """Serve the branch of a URL as tools for an agent on standard input and output, until the client goes.
+
+    Raises MissingExtraError without the package `mcp`.
+    """
+    try:
+        from seatrial.database import mcp_server
+    except ModuleNotFoundError as problem:
+        raise MissingExtraError(str(problem.name).partition(".")[0], "mcp") from problem
+    mcp_server.serve(address)
 
 
 def branch_facts(project: Project, branch: Branch) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def connect(
             autocommit=autocommit,
             options=options,
             application_name="seatrial",
+            # Named prepared statements could be replaced by code that the session runs, and answer what it likes.
+            prepare_threshold=None,
             **{"connect_timeout": _CONNECT_SECONDS, **parameters},
         )
     except psycopg.Error as problem:
@@ -76,9 +78,28 @@ def explained(doing: str) -> Iterator[None]:
         raise explain(problem, doing) from problem
 
 
+def one_statement(connection: psycopg.Connection[Any], text: str) -> psycopg.Cursor[Any]:
+    """Execute a text from outside by the extended protocol: the server takes one statement and refuses `COMMIT; …`."""
+    # A pipeline is always the extended protocol; outside of one, a text without parameters goes by the simple one,
+    # which runs all the statements that it holds.
+    with connection.pipeline():
+        return connection.execute(text.encode())
+
+
 def run(connection: psycopg.Connection[Any], statement: str, *names: str, **values: Any) -> None:
     """Execute a statement of our own, whose `{}` are identifiers and whose `{name}` are literals."""
     identifiers = [sql.Identifier(name) for name in names]
     literals = {key: sql.Literal(value) for key, value in values.items()}
     # Never text from outside: statements are written out in this package.
     connection.execute(sql.SQL(statement).format(*identifiers, **literals))
+
+
+@contextmanager
+def own_names(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Within the block names mean the server's own, whatever the database holds; the block reads and changes nothing.
+
+    It is rolled back at its end, and with it the search path.
+    """
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"SET LOCAL search_path = {OWN_NAMES['search_path']}".encode())
+        yield
