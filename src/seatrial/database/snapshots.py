@@ -246,6 +246,7 @@ CREATE TABLE seatrial.inbox (
 COMMENT ON TABLE seatrial.inbox IS 'Leave a proposed change here: INSERT INTO seatrial.inbox (title, sql) VALUES (…)';
 GRANT USAGE ON SCHEMA seatrial TO PUBLIC;
 GRANT INSERT (title, sql), SELECT ON seatrial.inbox TO PUBLIC;
+GRANT SELECT ON SEQUENCE seatrial.inbox_id_seq TO PUBLIC;
 """
 """Where whoever has a branch leaves proposals: the branch's URL is all that an agent needs."""
 
