@@ -19,10 +19,12 @@ import psycopg
 from seatrial import paths
 from seatrial.database import branches, catalog
 from seatrial.database.effect.execute import send
-from seatrial.database.gate import approval, drift, ledger, target
+from seatrial.database.effect.report import EffectReport
+from seatrial.database.gate import agreement, approval, drift, ledger, target
 from seatrial.database.gate.blockers import Blocker, Watch
 from seatrial.database.gate.proposal import Plan, Proposal, find, report_of
-from seatrial.database.postgres.connection import explain
+from seatrial.database.masking import policy
+from seatrial.database.postgres.connection import explain, own_names
 from seatrial.database.project import Project
 from seatrial.database.statements import Group
 from seatrial.database.steps import step
@@ -31,7 +33,7 @@ from seatrial.errors import ApplyError, DriftError, PostgresError, RefusedError,
 _ADVISORY_LOCK = 0x5EA7_DB01
 _LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
 _DESTRUCTIVE = frozenset(("DROPS_DATA", "DROPS_OBJECT", "CHANGES_ROWS"))
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS, _OTHERS_SECONDS = 0.2, 30
 Notice = Callable[[str], None]
 
 
@@ -94,8 +96,7 @@ def _run(project: Project, proposal: Proposal, notice: Notice) -> Applied:
         try:
             plan = proposal.opened()
             approvers = [given.approver for given in approval.check_approved(project, proposal)]
-            report_of(project, proposal)
-            work = _Work(project, proposal, plan, approvers, notice)
+            work = _Work(project, proposal, plan, report_of(project, proposal), approvers, notice)
             done = work.run()
         except (SeatrialError, psycopg.Error) as problem:
             told = explain(problem, "Applying failed") if isinstance(problem, psycopg.Error) else problem
@@ -110,8 +111,16 @@ def _run(project: Project, proposal: Proposal, notice: Notice) -> Applied:
 
 
 class _Work:
-    def __init__(self, project: Project, proposal: Proposal, plan: Plan, approvers: list[str], notice: Notice) -> None:
-        self.project, self.proposal, self.plan = project, proposal, plan
+    def __init__(
+        self,
+        project: Project,
+        proposal: Proposal,
+        plan: Plan,
+        report: EffectReport,
+        approvers: list[str],
+        notice: Notice,
+    ) -> None:
+        self.project, self.proposal, self.plan, self.report = project, proposal, plan, report
         self.approvers, self.notice = approvers, notice
         self.blockers: list[Blocker] = []
         self.tries = 0
@@ -119,7 +128,7 @@ class _Work:
     def run(self) -> Applied:
         with target.deployer(self.project) as connection:
             self.connection = connection
-            connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [_ADVISORY_LOCK])
+            self._one_at_a_time()
             done, started = self._steps()
             if done < len(self.plan.groups):
                 done = self._check_base(done, started)
@@ -130,6 +139,19 @@ class _Work:
             for number, group in list(enumerate(self.plan.groups))[done:]:
                 (self._transaction if group.transactional else self._alone)(number, group)
             return self._finish()
+
+    def _one_at_a_time(self) -> None:
+        """Wait for another apply to end; ApplyError when it, or anybody who holds its lock, takes too long."""
+        with Watch(self.project, self.connection) as watch:
+            self.connection.execute(f"SET lock_timeout = {_OTHERS_SECONDS * 1000}".encode())
+            try:
+                self.connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [_ADVISORY_LOCK])
+            except psycopg.errors.LockNotAvailable:
+                who = "; ".join(str(found) for found in watch.found) or "somebody"
+                raise ApplyError(
+                    f"The lock that lets one apply at a time is held for {_OTHERS_SECONDS} s already, by {who}.",
+                    hint="Wait for it, or end that session.",
+                ) from None
 
     def _steps(self) -> tuple[int, bool]:
         """Return how many steps the ledger says are done, and whether the next one was started."""
@@ -214,7 +236,7 @@ class _Work:
         self.connection.execute("BEGIN")
         try:
             self._limits("SET LOCAL")
-            guard, who = ledger.guard(self.connection), self._who()
+            guard, who, before = ledger.guard(self.connection), self._who(), agreement.look(self.connection)
             for offset, statement in enumerate(group.statements, group.first + 1):
                 failure = send(self.connection, statement, offset)
                 if failure:
@@ -229,8 +251,9 @@ class _Work:
                 if self._who() != who:
                     self._state("failed", f"statement {offset} changes the session's role")
                     raise ApplyError(f"Statement {offset} changes the session's role; everything is rolled back.")
-            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            after = agreement.fire_deferred(self.connection)
             step("apply.executed")
+            self._check_effect(group, before, after)
             fingerprint = self._check_result(number)
             if ledger.guard(self.connection) != guard:
                 self._state("failed", "the change touches the ledger")
@@ -268,6 +291,19 @@ class _Work:
             )
         self._ledger(number, group, "done", self._check_result(number))
 
+    def _check_effect(self, group: Group, before: agreement.State, after: agreement.State) -> None:
+        numbers = range(group.first + 1, group.first + len(group.statements) + 1)
+        masking = policy.current(self.project)
+        sampled = [name for name, table in masking.tables.items() if table.share < 1] if masking else []
+        found = agreement.surprises(before, after, agreement.Measured.of(self.report, numbers), sampled)
+        if found:
+            self._state("failed", f"on production {found[0]}")
+            raise ApplyError(
+                f"The change does more on production than it did on the copy: {'; '.join(found[:5])}."
+                " Everything is rolled back.",
+                hint="Look for code that tells production from a copy; if rows have changed since, propose it again.",
+            )
+
     def _check_result(self, number: int) -> str:
         schema = target.schema_of(self.project, self.connection)
         target.keep(self.project, schema)
@@ -292,13 +328,14 @@ class _Work:
             self.connection.execute(f"DROP INDEX CONCURRENTLY {name}".encode())
 
     def _invalid(self) -> list[str]:
-        found = self.connection.execute(
-            "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_catalog.pg_index i"
-            " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
-            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE NOT i.indisvalid AND n.nspname NOT LIKE 'pg\\_%' AND c.relkind = 'i' ORDER BY 1"
-        )
-        return [name for (name,) in found.fetchall()]
+        with own_names(self.connection):
+            found = self.connection.execute(
+                "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_catalog.pg_index i"
+                " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE NOT i.indisvalid AND n.nspname NOT LIKE 'pg\\_%' AND c.relkind = 'i' ORDER BY 1"
+            )
+            return [name for (name,) in found.fetchall()]
 
     def _limits(self, how: str) -> None:
         timeouts = self.plan.timeouts
@@ -328,7 +365,10 @@ class _Work:
 
     def _finish(self) -> Applied:
         schema = target.schema_of(self.project, self.connection)
-        drift.record(self.project, schema)
+        # What is known from now on is what was reviewed, and not what somebody made of it since.
+        drift.record(self.project, target.kept(self.project, self.plan.result) or schema)
+        if schema.fingerprint != self.plan.result:
+            self.notice("production's schema is not what was applied any more: seatrial db drift")
         self._state("applied")
         self.project.audit.write(
             "apply", self.proposal.id, plan=self.plan.hash, approvers=self.approvers, tries=self.tries

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from seatrial.database.postgres.connection import run
+from seatrial.database.postgres.connection import own_names, run
 from seatrial.errors import ApplyError
 
 _TABLE = """
@@ -71,7 +71,8 @@ def create(connection: psycopg.Connection[Any], deployer: str = "") -> None:
 
 def guard(connection: psycopg.Connection[Any]) -> str:
     """Return a text that changes when anybody puts a trigger, rule, column or grant on the ledger."""
-    row = connection.execute(_GUARD).fetchone()
+    with own_names(connection):
+        row = connection.execute(_GUARD).fetchone()
     return str(row[0]) if row else ""
 
 
