@@ -37,9 +37,10 @@ try:
     from seatrial.database.gate.drift import accept as accept_drift
     from seatrial.database.gate.drift import drift
     from seatrial.database.gate.files import change_from_files, write_page
+    from seatrial.database.gate.inbox import collect_inbox
     from seatrial.database.gate.proposal import Approval, Plan, Proposal, report_of
     from seatrial.database.gate.proposal import find as find_proposal
-    from seatrial.database.gate.propose import Change, collect_inbox, measure_change, propose, stale
+    from seatrial.database.gate.propose import Change, measure_change, propose, stale
     from seatrial.database.gate.signing import add_reviewer, remove_reviewer, reviewers
     from seatrial.database.project import Project, find_project
     from seatrial.database.records import Branch, Snapshot, Source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from seatrial import database
 from seatrial.database import branches
@@ -78,3 +79,42 @@ def test_no_superuser_runs_the_checks_of_a_table(shop: Project) -> None:
             connection.execute(
                 "DROP MATERIALIZED VIEW seen; DROP TABLE checked; DROP DOMAIN fine; DROP FUNCTION is_fine"
             )
+
+
+@pytest.fixture
+def agent(shop: Project) -> database.Branch:
+    return database.create_branch(shop, database.Wish("agent"))
+
+
+def leave(project: Project, branch: str, title: str, sql: str) -> None:
+    with psycopg.connect(database.url(project, branch)) as connection:
+        connection.execute("INSERT INTO seatrial.inbox (title, sql) VALUES (%s, %s)", [title, sql])
+
+
+def test_a_branch_that_shuts_its_inbox_stops_nobody_else(shop: Project, agent: database.Branch) -> None:
+    """Every role may change its own password and settings, and take all of its connections."""
+    database.create_branch(shop, database.Wish("shut"))
+    with psycopg.connect(database.url(shop, "shut", "ro"), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute("ALTER ROLE CURRENT_USER PASSWORD 'mine'")
+        connection.execute("ALTER ROLE CURRENT_USER SET search_path = evil")
+    leave(shop, "agent", "fine", "CREATE TABLE fine (id int)")
+    found = {name: (made, why) for name, made, why in database.collect_inbox(shop)}
+    assert found["agent"][0] is not None
+    assert found["shut"][0] is None
+    assert "password authentication failed" in found["shut"][1]
+
+
+def test_an_inbox_of_spam_is_taken_in_portions(shop: Project, agent: database.Branch) -> None:
+    with psycopg.connect(database.url(shop, "agent")) as connection:
+        connection.execute(
+            "INSERT INTO seatrial.inbox (title, sql) SELECT 'spam', 'COMMIT' FROM generate_series(1, 25)"
+        )
+        connection.execute("INSERT INTO seatrial.inbox (title, sql) VALUES ('huge', repeat('-- x', 5000000))")
+    leave(shop, "agent", "at\x1b[2Jlast\n\u202e", "CREATE TABLE at_last (id int)")
+    first, second = database.collect_inbox(shop), database.collect_inbox(shop)
+    assert [len(first), len(second), len(database.collect_inbox(shop))] == [20, 7, 0]
+    assert second[5][1:] == (None, "it has more than 16 MiB.")
+    made = second[6][1]
+    assert made is not None
+    assert made.title == "at\\x1b[2Jlast \\u202e"

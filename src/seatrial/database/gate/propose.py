@@ -6,11 +6,10 @@ import json
 import secrets
 from dataclasses import dataclass, replace
 
-import psycopg
-
 from seatrial import paths
 from seatrial.database import audit, branches, catalog, production
 from seatrial.database.effect.measure import measure
+from seatrial.database.effect.phrases import visible
 from seatrial.database.effect.report import EffectReport, Query, Timeouts
 from seatrial.database.gate import target
 from seatrial.database.gate.proposal import OPEN, Plan, Proposal
@@ -22,7 +21,6 @@ from seatrial.database.statements import split
 from seatrial.errors import ProposalError
 
 _FORBIDDEN_AUTHORS = frozenset(("", "seatrial"))
-_MOST_INBOX = 20
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def propose(project: Project, change: Change, *, author: str = "", branch: str =
         Proposal(
             id,
             "proposed",
-            title=title[:200],
+            title=visible(" ".join(title.split()))[:200],
             author=author,
             plan=plan.canonical(),
             hash=plan.hash,
@@ -110,27 +108,6 @@ def propose(project: Project, change: Change, *, author: str = "", branch: str =
     )
     project.audit.write("propose", id, who=author, title=proposal.title, plan=plan.hash, hazards=list(plan.hazards))
     return proposal
-
-
-def collect_inbox(project: Project) -> list[tuple[str, Proposal | None, str]]:
-    """Make proposals of what was left in the branches' inboxes; return (branch, proposal or None, why not) for each."""
-    known = {proposal.origin for proposal in project.records.all(Proposal)}
-    refused = set(project.records.fact("inbox refused").split())
-    found: list[tuple[str, Proposal | None, str]] = []
-    for branch in project.records.all(Branch, "ready"):
-        for number, moment, title, text in _inbox(project, branch):
-            origin = f"{branch.id}:{number}:{moment}"
-            if origin in known or origin in refused:
-                continue
-            change = Change(text, title, f"the proposal of branch {branch.name}")
-            try:
-                made = propose(project, change, author=f"branch {branch.name}", branch=branch.id, origin=origin)
-                found.append((branch.name, made, ""))
-            except Exception as problem:  # whatever one branch leaves must not stop the others
-                refused.add(origin)
-                found.append((branch.name, None, str(problem)))
-    project.records.set_fact("inbox refused", " ".join(sorted(refused)))
-    return found
 
 
 def stale(project: Project) -> list[str]:
@@ -170,15 +147,3 @@ def _check_worked(report: EffectReport, name: str) -> None:
 def _write_report(project: Project, id: str, report: EffectReport) -> None:
     with paths.atomic_write(paths.private_folder(project.folder / "reports") / f"{id}.json") as stream:
         stream.write(json.dumps(report.as_dict()).encode())
-
-
-def _inbox(project: Project, branch: Branch) -> list[tuple[int, str, str, str]]:
-    try:
-        branches.start(project, branch)
-        with connect(branches.dsn(project, branch, "ro"), pinned={"search_path": "pg_catalog"}) as connection:
-            return connection.execute(
-                "SELECT id, extract(epoch FROM left_at)::text, title, sql FROM seatrial.inbox ORDER BY id LIMIT %s",
-                [_MOST_INBOX],
-            ).fetchall()
-    except psycopg.Error:
-        return []
