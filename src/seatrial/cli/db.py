@@ -27,6 +27,7 @@ VERBS = {
     "apply": (f"{_GATE}:apply", "Apply an approved proposal to production."),
     "resume": (f"{_GATE}:resume", "Go on with an apply that was interrupted."),
     "abandon": (f"{_GATE}:abandon", "Give up a proposal."),
+    "migrations": (f"{_GATE}:migrations", "List the migration files, and what became of them."),
     "rows": ("seatrial.cli.db_rows:rows", "Rows of a branch: what differs, and bringing them to production."),
     "drift": (f"{_GATE}:drift", "Show what was changed in production past the gate."),
     "reviewer": (f"{_GATE}:reviewer", "Reviewers: who may approve, by which key."),

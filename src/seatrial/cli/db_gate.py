@@ -24,7 +24,10 @@ _COLOURS = {"approved": "green", "applied": "green", "proposed": "cyan", "reject
 def _change_options(function: Any) -> Any:
     for option in reversed(
         [
-            click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)),
+            click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path)),
+            click.option("--migrations", is_flag=True, help="The pending files of the folder of migrations."),
+            click.option("--run", "command", metavar="COMMAND", help="What this command does to a fresh branch."),
+            click.option("--tool", is_flag=True, help="The same with the migration tool that the project uses."),
             click.option("--title", default="", help="What it is for, in a few words."),
             click.option("--lock-timeout", type=click.IntRange(1), metavar="MS", help="Longest wait for a lock."),
             click.option("--statement-timeout", type=click.IntRange(1), metavar="MS", help="Longest statement."),
@@ -38,13 +41,16 @@ def _change_options(function: Any) -> Any:
 def _change_of(options: dict[str, Any]) -> Change:
     from seatrial import database
 
-    return database.change_from_files(
+    return database.change_from(
         project_of(options),
         options["files"],
         title=options["title"],
         lock_ms=options["lock_timeout"],
         statement_ms=options["statement_timeout"],
         queries=options["queries"],
+        migrations=options["migrations"],
+        command=options["command"] or "",
+        tool=options["tool"],
     )
 
 
@@ -84,8 +90,13 @@ def measure(html: Path | None, **options: Any) -> dict[str, Any]:
 def propose(author: str, **options: Any) -> dict[str, Any]:
     """Measure a change on a branch and put it before the reviewers.  FILEs are SQL; - is standard input.
 
+    With --run or --tool, a migration tool is run on a fresh branch (DATABASE_URL says which), and what it did there is
+    the change: Alembic, Django, Prisma, Drizzle and Flyway are recognised.
+
     \b
     Examples:
+      seatrial db propose --migrations
+      seatrial db propose --run "alembic upgrade head"
       seatrial db propose migrations/0007_add_status.sql --title "Order status"
       echo "CREATE INDEX CONCURRENTLY ON orders (user_id)" | seatrial db propose -
     """
@@ -256,6 +267,23 @@ def abandon(proposal: str, reason: str, **options: Any) -> dict[str, Any]:
     if not options["as_json"]:
         click.echo(f"proposal {done.id} is abandoned")
     return _facts(done)
+
+
+@click.command(cls=JsonCommand)
+@in_project
+def migrations(**options: Any) -> dict[str, Any]:
+    """List the files of the folder of migrations, and which are applied, pending, changed or missing.
+
+    \b
+    Example:
+      seatrial db migrations
+    """
+    from seatrial import database
+
+    found = database.migrations(project_of(options))
+    if not options["as_json"]:
+        table(("file", "state", "proposal"), [(entry.name, entry.state, entry.proposal or "-") for entry in found])
+    return {"migrations": [asdict(entry) for entry in found]}
 
 
 @click.command(cls=JsonCommand)

@@ -36,8 +36,9 @@ try:
     from seatrial.database.gate.approval import valid as approvals
     from seatrial.database.gate.drift import accept as accept_drift
     from seatrial.database.gate.drift import drift
-    from seatrial.database.gate.files import change_from_files, write_page
+    from seatrial.database.gate.files import change_from, write_page
     from seatrial.database.gate.inbox import collect_inbox
+    from seatrial.database.gate.migrations import Migration, migrations
     from seatrial.database.gate.proposal import Approval, Plan, Proposal, report_of
     from seatrial.database.gate.proposal import find as find_proposal
     from seatrial.database.gate.propose import Change, measure_change, propose, stale
@@ -64,6 +65,7 @@ __all__ = [
     "EffectReport",
     "Event",
     "Finding",
+    "Migration",
     "Plan",
     "Project",
     "Proposal",
@@ -83,7 +85,7 @@ __all__ = [
     "approvals_required",
     "approve",
     "branch_facts",
-    "change_from_files",
+    "change_from",
     "check_policy",
     "collect_inbox",
     "connect",
@@ -102,6 +104,7 @@ __all__ = [
     "init",
     "load_sql",
     "measure_change",
+    "migrations",
     "promote_rows",
     "propose",
     "propose_policy",

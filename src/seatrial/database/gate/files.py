@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from seatrial import paths
 from seatrial.database.effect import EffectReport, Timeouts, read_queries, render_html
+from seatrial.database.gate.capture import capture, tool_of
+from seatrial.database.gate.migrations import pending
 from seatrial.database.gate.proposal import Proposal
 from seatrial.database.gate.propose import Change
 from seatrial.database.project import Project
@@ -15,30 +18,46 @@ from seatrial.database.statements import split
 from seatrial.errors import StatementError
 
 
-def change_from_files(
+def change_from(
     project: Project,
-    files: Sequence[Path],
+    files: Sequence[Path] = (),
     *,
     title: str = "",
+    migrations: bool = False,
+    command: str = "",
+    tool: bool = False,
     lock_ms: int | None = None,
     statement_ms: int | None = None,
     queries: Path | None = None,
 ) -> Change:
-    """Read files of SQL, in the order given (`-` is standard input), as one change.
+    """Return a change from files of SQL (in the order given; `-` is standard input), from the pending migrations, from
+    what a command does to a branch, or from what the project's migration tool does.
 
-    Raises StatementError for a file that cannot be read or taken; each is cut by itself, so that errors name it.
+    Raises StatementError when not exactly one of these is asked for, or a file cannot be read or taken.
     """
+    if sum(map(bool, (files, migrations, command, tool))) != 1:
+        raise StatementError("What is to be proposed?", hint="Name files, or one of --migrations, --run, --tool.")
+    if migrations:
+        change = pending(project, title=title)
+    elif command or tool:
+        change = capture(project, command or tool_of(project), title=title)
+    else:
+        change = _of_files(files, title)
+    timeouts = Timeouts(
+        lock_ms or project.settings.lock_timeout_ms, statement_ms or project.settings.statement_timeout_ms
+    )
+    compared = read_queries(_read(queries).decode(errors="replace"), queries.name) if queries else ()
+    return replace(change, timeouts=timeouts, queries=compared)
+
+
+def _of_files(files: Sequence[Path], title: str) -> Change:
     texts = []
     for file in files:
         content = _read(file)
         split(content, file.name)
         texts.append(content.removeprefix(b"\xef\xbb\xbf").decode().rstrip().rstrip(";"))
-    timeouts = Timeouts(
-        lock_ms or project.settings.lock_timeout_ms, statement_ms or project.settings.statement_timeout_ms
-    )
-    compared = read_queries(_read(queries).decode(errors="replace"), queries.name) if queries else ()
     name = ", ".join(file.name if str(file) != "-" else "standard input" for file in files)
-    return Change(";\n".join(texts), title, name, timeouts, compared)
+    return Change("\n;\n".join(texts), title, name)
 
 
 def write_page(report: EffectReport, file: Path, title: str, proposal: Proposal | None = None) -> None:

@@ -35,6 +35,8 @@ class Plan:
     base: str
     results: tuple[str, ...]
     """The schema's fingerprint after each transaction, or statement outside of one."""
+    files: tuple[tuple[str, str], ...] = ()
+    """The migration files that the statements are of, each with the SHA-256 of its bytes."""
 
     @property
     def result(self) -> str:
@@ -62,6 +64,7 @@ class Plan:
         try:
             content = {key: value for key, value in data.items() if key != "format"}
             content["statements"] = tuple(Statement(**entry) for entry in content["statements"])
+            content["files"] = tuple((name, digest) for name, digest in content.get("files", ()))
             content["timeouts"] = Timeouts(**content["timeouts"])
             content["hazards"], content["results"] = tuple(content["hazards"]), tuple(content["results"])
             return cls(**content)

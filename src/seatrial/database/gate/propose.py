@@ -34,6 +34,10 @@ class Change:
     queries: tuple[Query, ...] = ()
     needs_fresh_rows: bool = False
     """Whether to measure on rows as they are now, and not on the newest golden copy of the same schema."""
+    expected: str = ""
+    """Fingerprint of the schema that it must end in, where that is known already."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Migration files that this is made of: name and SHA-256."""
 
 
 def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport]:
@@ -43,7 +47,7 @@ def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport
     """
     statements = split(change.sql, change.name)
     timeouts = change.timeouts or Timeouts(project.settings.lock_timeout_ms, project.settings.statement_timeout_ms)
-    snapshot = _fresh_snapshot(project, change.needs_fresh_rows)
+    snapshot = fresh_snapshot(project, change.needs_fresh_rows)
     scratch = branches.create(
         project,
         branches.Wish(f"measure-{secrets.token_hex(4)}", at=snapshot.id, ttl="1h", owner="the gate, measuring"),
@@ -72,6 +76,7 @@ def measure_change(project: Project, change: Change) -> tuple[Plan, EffectReport
         report.hazard_names,
         snapshot.fingerprint,
         tuple(found.fingerprint for found in results),
+        change.files,
     )
     return plan, report
 
@@ -88,6 +93,7 @@ def propose(project: Project, change: Change, *, author: str = "", branch: str =
     try:
         plan, report = measure_change(project, change)
         _check_worked(report, change.name)
+        _check_expected(project, plan, change)
     except Exception as problem:
         project.audit.write("propose", change.name, "failed", who=author, reason=str(problem)[:300])
         raise
@@ -127,7 +133,8 @@ def open_of_branch(project: Project, branch: Branch) -> list[Proposal]:
     return [proposal for proposal in project.records.all(Proposal, *OPEN) if proposal.branch == branch.id]
 
 
-def _fresh_snapshot(project: Project, needs_fresh_rows: bool) -> Snapshot:
+def fresh_snapshot(project: Project, needs_fresh_rows: bool) -> Snapshot:
+    """Return a golden copy with production's schema as it is now, and with its rows as they are now if asked for."""
     if needs_fresh_rows:
         return refresh.refresh(project)
     return refresh.current(project, fingerprint=target.schema(project).fingerprint)
@@ -141,6 +148,16 @@ def _check_worked(report: EffectReport, name: str) -> None:
             f" {failure.message.rstrip('.')}.",
             hint=failure.hint or None,
             sqlstate=failure.sqlstate,
+        )
+
+
+def _check_expected(project: Project, plan: Plan, change: Change) -> None:
+    if change.expected and plan.result != change.expected:
+        before, after = target.kept(project, change.expected), target.kept(project, plan.result)
+        told = "; ".join(c.sentence.rstrip(".") for c in catalog.diff(before, after)[:5]) if before and after else ""
+        raise ProposalError(
+            f"The statements that {change.name} sent do not do again what it did: {told or 'the schema differs'}.",
+            hint="Write the change as SQL and propose that.",
         )
 
 
