@@ -18,6 +18,7 @@ VERBS = {
     "source": ("seatrial.cli.db_source:source", "Production by URL: add, list, show, refresh, remove."),
     "mask": ("seatrial.cli.db_source:mask", "The masking policy: propose, check, try."),
     "branch": (f"{_BRANCH}:branch", "Branches: create, list, show, reset, rename, extend, delete."),
+    "follow": (f"{_BRANCH}:follow", "Let the database follow the git branch that is checked out."),
     "snapshot": (f"{_BRANCH}:snapshot", "Snapshots: create, list, delete."),
     "measure": (f"{_GATE}:measure", "Show what a change of the schema would do."),
     "propose": (f"{_GATE}:propose", "Measure a change and put it before the reviewers."),

@@ -72,9 +72,17 @@ def list_(**options: Any) -> dict[str, Any]:
     found = [database.branch_facts(project, entry) for entry in database.all_branches(project)]
     if not options["as_json"]:
         table(
-            ("name", "state", "from", "strategy", "masked", "expires"),
+            ("name", "state", "from", "data of", "strategy", "masked", "expires"),
             [
-                (b["name"], b["state"], b["parent"], b["strategy"] or "-", "yes" if b["masked"] else "no", b["expires"])
+                (
+                    b["name"],
+                    b["state"],
+                    b["parent"],
+                    b["data_of"] or "-",
+                    b["strategy"] or "-",
+                    "yes" if b["masked"] else "no",
+                    b["expires"],
+                )
                 for b in found
             ],
         )
@@ -192,6 +200,62 @@ def delete(names: tuple[str, ...], **options: Any) -> dict[str, Any]:
         if not options["as_json"]:
             click.echo(f"{name} is deleted")
     return {"deleted": list(names)}
+
+
+@click.group()
+def follow() -> None:
+    """Let the database follow git: each git branch has a database branch, made when the first client connects."""
+
+
+@follow.command(cls=JsonCommand)
+@in_project
+def install(**options: Any) -> dict[str, Any]:
+    """Add a git hook that writes the URL into .seatrial/database.env after each checkout of a branch.
+
+    \b
+    Example:
+      seatrial db follow install
+    """
+    from seatrial import database
+
+    hook = database.install_follow(project_of(options))
+    if not options["as_json"]:
+        click.echo(f"{hook}; the URL is in .seatrial/database.env")
+    return {"hook": str(hook)}
+
+
+@follow.command(cls=JsonCommand)
+@in_project
+def now(**options: Any) -> dict[str, Any]:
+    """Follow the git branch that is checked out now, as the hook does.
+
+    \b
+    Example:
+      seatrial db follow now
+    """
+    from seatrial import database
+
+    name = database.follow(project_of(options))
+    if not options["as_json"]:
+        click.echo(f"the database is {name}")
+    return {"branch": name}
+
+
+@follow.command(cls=JsonCommand)
+@in_project
+def remove(**options: Any) -> dict[str, Any]:
+    """Take the hook out again; branches stay until they expire.
+
+    \b
+    Example:
+      seatrial db follow remove
+    """
+    from seatrial import database
+
+    was = database.remove_follow(project_of(options))
+    if not options["as_json"]:
+        click.echo("the hook is removed" if was else "there was no hook")
+    return {"removed": was}
 
 
 @click.group()

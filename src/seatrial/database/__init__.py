@@ -30,6 +30,9 @@ try:
     from seatrial.database.branches import reset as reset_branch
     from seatrial.database.doctor import Finding, doctor
     from seatrial.database.effect import EffectReport, render_html, render_text
+    from seatrial.database.follow import install as install_follow
+    from seatrial.database.follow import now as follow
+    from seatrial.database.follow import remove as remove_follow
     from seatrial.database.gate.apply import Applied, abandon, apply, resume
     from seatrial.database.gate.approval import approve, reject
     from seatrial.database.gate.approval import required as approvals_required
@@ -101,7 +104,9 @@ __all__ = [
     "find_project",
     "find_proposal",
     "find_source",
+    "follow",
     "init",
+    "install_follow",
     "load_sql",
     "measure_change",
     "migrations",
@@ -112,6 +117,7 @@ __all__ = [
     "reconcile",
     "refresh",
     "reject",
+    "remove_follow",
     "remove_reviewer",
     "remove_source",
     "rename_branch",

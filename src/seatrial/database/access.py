@@ -10,13 +10,13 @@ from urllib.parse import quote, unquote, urlsplit
 import psycopg
 
 from seatrial import paths
-from seatrial.database import branches, production, roles
+from seatrial.database import branches, durations, holds, production, roles
 from seatrial.database.gate import drift, target
 from seatrial.database.postgres import connect as connect_to
 from seatrial.database.postgres import installations
 from seatrial.database.postgres.connection import explain, one_statement
 from seatrial.database.project import Project, at, find_project, prepare
-from seatrial.database.records import Branch, Source
+from seatrial.database.records import Branch, Snapshot, Source
 from seatrial.database.service import control
 from seatrial.database.sources import address, register
 from seatrial.database.statements import split
@@ -169,6 +169,8 @@ def branch_facts(project: Project, branch: Branch) -> dict[str, Any]:
         "state": "awake" if branch.state == "ready" and cluster.pid() else branch.state,
         "parent": parent,
         "snapshot": branch.snapshot,
+        "data_of": snapshot.taken if (snapshot := project.records.get(Snapshot, branch.snapshot)) else "",
+        "kept": holds.keeps(project, branch) if durations.has_passed(branch.expires) else "",
         "strategy": branch.strategy,
         "masked": bool(branch.masked),
         "schema_only": branch.schema_only,

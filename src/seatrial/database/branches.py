@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from psycopg.conninfo import make_conninfo
 
 from seatrial import paths
-from seatrial.database import copying, durations, place, production, roles, snapshots
+from seatrial.database import copying, durations, holds, place, production, roles, snapshots
 from seatrial.database.postgres import Cluster
 from seatrial.database.postgres.connection import explained
 from seatrial.database.project import Project
@@ -116,6 +116,7 @@ def reset(project: Project, name: str, *, at: str = "") -> Branch:
         step("reset.begun")
         with explained(f"The branch {branch.name} cannot be reset"):
             branch = _finish_reset(project, branch)
+        holds.make_stale(project, branch, f"branch {branch.name} was reset")
         project.audit.write("branch.reset", branch.id, name=branch.name, snapshot=snapshot.id)
     return branch
 
@@ -149,8 +150,8 @@ def extend(project: Project, name: str, ttl: str) -> Branch:
 
 
 def expire(project: Project, branch: Branch) -> bool:
-    """Delete a branch whose time is over, unless others were made from it; say whether it is gone."""
-    if any(other.parent == branch.id for other in all_branches(project)):
+    """Delete a branch whose time is over, unless something keeps it (`holds.keeps`); say whether it is gone."""
+    if holds.keeps(project, branch):
         cluster_of(project, branch).stop()
         return False
     with paths.locked(project.lock(f"branch-{branch.id}")):
@@ -161,10 +162,7 @@ def expire(project: Project, branch: Branch) -> bool:
 
 def start(project: Project, branch: Branch) -> Cluster:
     """Start the server of a branch that is ready, and return it; BranchError when it is not to be used."""
-    if branch.state != "ready":
-        raise BranchError(f"The branch {branch.name} is {branch.state}.", hint=branch.reason or "Try again.")
-    if durations.has_passed(branch.expires):
-        raise BranchError(f"The branch {branch.name} expired at {branch.expires}.", hint="Make a new one.")
+    holds.check_usable(project, branch)
     cluster = cluster_of(project, branch)
     cluster.start()
     return cluster

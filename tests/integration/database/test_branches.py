@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,49 @@ def test_a_query_can_be_cancelled_through_the_listener(shop: Project) -> None:
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("SELECT pg_sleep(60)")
         timer.join()
+
+
+def test_what_keeps_a_branch_is_said(shop: Project) -> None:
+    branch = database.create_branch(shop, database.Wish("kept"))
+    change = database.Change("CREATE TABLE from_kept (id int)")
+    proposal = database.propose(shop, change, author="branch kept", branch=branch.id)
+    shop.records.put(branch, expires=durations.after(-1))
+    expired = database.find_branch(shop, "kept")
+    assert branches.expire(shop, expired) is False
+    with pytest.raises(psycopg.OperationalError, match=f"kept until proposal {proposal.id} is decided"):
+        psycopg.connect(database.url(shop, "kept"))
+    database.extend_branch(shop, "kept", "1h")
+    database.reset_branch(shop, "kept")
+    found = database.find_proposal(shop, proposal.id)
+    assert (found.state, found.reason) == ("stale", "branch kept was reset")
+
+
+def test_a_branch_that_is_too_large_is_not_started(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    branch = database.create_branch(shop, database.Wish("large"))
+    monkeypatch.setenv("SEATRIAL_DB_MAX_BRANCH_BYTES", "1000000")
+    strict = database.find_project(shop.root)
+    with pytest.raises(BranchError, match=r"has [\d,]+ bytes; 1,000,000 are allowed"):
+        branches.start(strict, branch)
+    strict.records.close()
+
+
+def test_the_database_follows_git(shop: Project) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=shop.root, check=True)
+
+    git("init", "-q", "-b", "main")
+    git("commit", "-q", "--allow-empty", "-m", "x")
+    hook = database.install_follow(shop)
+    assert hook.stat().st_mode & 0o111
+    file = shop.root / ".seatrial" / "database.env"
+    assert "shop_rw" in file.read_text()
+    git("switch", "-q", "-c", "feature/täst")
+    assert database.follow(shop) == "feature/t-st"
+    address = file.read_text().strip().removeprefix("DATABASE_URL=")
+    assert database.find_branch(shop, "feature/t-st").state == "declared"
+    assert value(address, "SELECT count(*) FROM orders") == 1000
+    assert file.stat().st_mode & 0o077 == 0
+    assert database.remove_follow(shop) is True
+    hook.write_text("#!/bin/sh\n")
+    with pytest.raises(BranchError, match="is not Seatrial's"):
+        database.install_follow(shop)

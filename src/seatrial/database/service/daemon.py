@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -16,13 +17,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from seatrial import paths
-from seatrial.database import branches, copying, durations, place, production, roles
+from seatrial.database import branches, copying, durations, holds, place, production, roles
 from seatrial.database.postgres import Cluster
 from seatrial.database.postgres.cluster import PORT
 from seatrial.database.project import Project, find_project
 from seatrial.database.records import Branch, Source
 from seatrial.database.service.listener import Listener
-from seatrial.errors import SeatrialError, UnknownBranchError
+from seatrial.errors import BranchError, SeatrialError, UnknownBranchError
 
 _log = logging.getLogger("seatrial.database.service")
 _LOOK_SECONDS = 1.0
@@ -40,6 +41,8 @@ class Daemon:
 
     async def wake(self, target: str) -> Path:
         """Make the server of `target` run, and return its socket; SeatrialError when it may not."""
+        if target != production.EMBEDDED and self.project.records.get(Branch, target) is None:
+            raise UnknownBranchError("This branch does not exist any more.", hint="seatrial db branch list")
         async with self._waking.setdefault(target, asyncio.Lock()):
             cluster = await asyncio.to_thread(self._awake, target)
         return place.sockets(cluster.folder) / f".s.PGSQL.{PORT}"
@@ -99,8 +102,14 @@ class Daemon:
         """Remove branches that expired, and what resets have set aside."""
         for branch in branches.all_branches(self.project):
             if durations.has_passed(branch.expires):
-                await asyncio.to_thread(branches.expire, self.project, branch)
-                _log.info("branch %s expired", branch.id)
+                if await asyncio.to_thread(branches.expire, self.project, branch):
+                    _log.info("branch %s expired", branch.id)
+            elif branch.state == "ready" and self.project.settings.max_branch_bytes:
+                try:
+                    await asyncio.to_thread(holds.check_usable, self.project, branch)
+                except BranchError as problem:
+                    if await asyncio.to_thread(branches.cluster_of(self.project, branch).stop):
+                        _log.info("%s is stopped: %s", branch.id, problem)
         await asyncio.to_thread(copying.remove_doomed, self.project.branches)
 
 
@@ -119,6 +128,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
             await work()
         except SeatrialError as problem:
             _log.warning("%s", problem)
+        except Exception:  # once is better than never again
+            _log.exception("this is tried again")
         await asyncio.sleep(seconds)
 
 
@@ -128,6 +139,9 @@ def main(root: str) -> None:
     project = find_project(Path(root))
     with paths.tried_lock(project.lock("service")) as free:
         if free:
+            # Each client takes two files.
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             asyncio.run(Daemon(project).run())
 
 

@@ -8,13 +8,16 @@ The deployer of production cannot be reached this way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+from seatrial.database.service.turnstile import Turnstile
 from seatrial.database.service.wire import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -28,8 +31,11 @@ from seatrial.database.service.wire import (
 )
 from seatrial.errors import SeatrialError
 
+_log = logging.getLogger("seatrial.database.service")
 _BRANCH_USER = re.compile(r"b([0-9a-f]{8})_(?:owner|rw|ro)")
 _STARTUP_SECONDS = 30
+_MOST_SILENT, _SILENT_SECONDS = 256, 0.5
+_MOST_LOGGING_IN, _LOGIN_SECONDS = 20, 3.0
 _HIGH_WATER = 2**20
 Wake = Callable[[str], Awaitable[Path]]
 
@@ -44,6 +50,8 @@ class Listener:
     def __init__(self, wake: Wake, production_users: frozenset[str]) -> None:
         self._wake, self._production_users = wake, production_users
         self._backends: dict[bytes, Path] = {}
+        self._silent = Turnstile(_MOST_SILENT, _SILENT_SECONDS)
+        self._logging_in: dict[str, Turnstile] = {}
         self.clients: Counter[str] = Counter()
         """How many clients each target has now."""
         self.last_used: dict[str, float] = {}
@@ -51,19 +59,27 @@ class Listener:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until either side ends."""
+        task = asyncio.current_task()
+        assert task is not None
         try:
+            self._silent.enter_anyway(task)
             async with asyncio.timeout(_STARTUP_SECONDS):
                 first = await self._first_message(reader, writer)
+            self._silent.leave(task)
             if isinstance(first, bytes):
                 await self._cancel(first)
             elif first:
-                await self._connect(first, reader, writer)
+                await self._connect(first, reader, writer, task)
         except (WireError, SeatrialError) as problem:
             hint = getattr(problem, "hint", None) or ""
             writer.write(error(str(problem), hint))
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass
+        except Exception:  # the client must hear something, and the service goes on
+            _log.exception("a client could not be served")
+            writer.write(error("Seatrial's service failed", "See service.log in the project's state."))
         finally:
+            self._silent.leave(task)
             writer.close()
 
     async def _first_message(
@@ -88,25 +104,40 @@ class Listener:
             return "production"
         raise WireError(f"no branch has a user {user}")
 
-    async def _connect(self, startup: Startup, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(
+        self, startup: Startup, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[Any]
+    ) -> None:
         target = self._target(startup.parameters.get("user", ""))
         self.clients[target] += 1
         try:
             socket = await self._wake(target)
-            upstream_reader, upstream = await asyncio.open_unix_connection(str(socket))
-            upstream.write(startup.raw)
+            login = self._logging_in.setdefault(target, Turnstile(_MOST_LOGGING_IN, _LOGIN_SECONDS))
+            await login.enter(task)
             watch = KeyWatch()
             try:
-                await _both(self._pass_answers(upstream_reader, writer, watch, socket), _pass_on(reader, upstream))
+                upstream_reader, upstream = await asyncio.open_unix_connection(str(socket))
+                try:
+                    upstream.write(startup.raw)
+                    answers = self._pass_answers(upstream_reader, writer, watch, socket, lambda: login.leave(task))
+                    await _both(answers, _pass_on(reader, upstream))
+                finally:
+                    self._backends.pop(watch.key, None)
+                    upstream.close()
             finally:
-                self._backends.pop(watch.key, None)
-                upstream.close()
+                login.leave(task)
+                self.last_used[target] = time.monotonic()
         finally:
             self.clients[target] -= 1
-            self.last_used[target] = time.monotonic()
+            if not self.clients[target]:
+                del self.clients[target]
 
     async def _pass_answers(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, watch: KeyWatch, socket: Path
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        watch: KeyWatch,
+        socket: Path,
+        is_in: Callable[[], None],
     ) -> None:
         while not watch.is_done and (data := await reader.read(2**16)):
             watch.feed(data)
@@ -114,6 +145,7 @@ class Listener:
                 self._backends[watch.key] = socket
             writer.write(data)
             await writer.drain()
+        is_in()
         await _pass_on(reader, writer)
 
     async def _cancel(self, request: bytes) -> None:
