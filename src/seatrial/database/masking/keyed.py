@@ -17,6 +17,7 @@ Hasher = Callable[[bytes], bytes]
 
 _CONSONANTS = bytes(b"bcdfghjklmnpqrstvwxz"[n % 20] for n in range(256))
 _VOWELS = bytes(b"aeiou"[n % 5] for n in range(256))
+_LETTERS = bytes((b"etaoinshrdlucmfwypvbgk" + b"eettaaooiinnsr")[n % 36] for n in range(256))
 _PROSE = bytes(
     (b"etaoinshrdlucmfwypvbgk" + b"eeeeeeetttttaaaaaooooiiiinnnnsss" + b" " * 10)[n % 64] for n in range(256)
 )
@@ -85,9 +86,9 @@ class Keyed:
 
         return spell
 
-    def writer(self, purpose: bytes) -> Callable[[bytes, int], bytes]:
-        """Return the function that makes so many letters and spaces of a value."""
-        copy, stream, prose = self.hash(purpose).copy, self.stream, _PROSE
+    def writer(self, purpose: bytes, *, spaces: bool) -> Callable[[bytes, int], bytes]:
+        """Return the function that makes so many letters, or letters and `spaces`, of a value: four bits each."""
+        copy, stream, prose = self.hash(purpose).copy, self.stream, _PROSE if spaces else _LETTERS
 
         def write(value: bytes, length: int) -> bytes:
             drawn = copy()
@@ -155,9 +156,10 @@ class Keyed:
         found = self._tables.get(count)
         if found is None:
             size = 1 << _TABLE_BITS
-            draw = struct.Struct(f">{size}Q").unpack
+            draw = struct.Struct(f">{size}I").unpack
             names = [b"digits %d %d" % (count, number) for number in range(2 * _ROUNDS)]
-            tables = [draw(self.stream(self.hasher(name)(b""), 8 * size)) for name in names]
+            # Thirty bits: Python adds and divides these the fastest.
+            tables = [tuple(n >> 2 for n in draw(self.stream(self.hasher(name)(b""), 4 * size))) for name in names]
             found = self._tables[count] = (10 ** (count // 2), 10 ** (count - count // 2), tables)
         left, right, (t0, t1, t2, t3, t4, t5, t6, t7) = found
         a, b = divmod(value, right)

@@ -139,30 +139,32 @@ def _source(column: Column, change: Callable[[bytes], bytes]) -> Change:
 
 
 def _email(keyed: Keyed, column: Column, _spec: Spec) -> Change:
-    spell, limit, domain = keyed.speller(b"email"), column.limit or 2**30, b"@example.com"
+    write, limit, domain = keyed.writer(b"email", spaces=False), column.limit or 2**30, b"@example.com"
     length = max(1, min(20, limit - len(domain)))
     domain = domain[: max(0, limit - length)]
 
     def change(value: bytes) -> bytes:
-        return bytes(spell(value, length)) + domain
+        return write(value, length) + domain
 
     return _source(column, change)
 
 
 def _name(keyed: Keyed, column: Column, _spec: Spec) -> Change:
-    spell, limit = keyed.speller(b"name"), column.limit or 2**30
+    spell, length = keyed.speller(b"name"), min(21, column.limit or 21)
 
     def change(value: bytes) -> bytes:
-        made = spell(value, 20)
+        made = spell(value, length)
         made[0] -= 32
-        made[10] -= 32
-        return b"%b %b" % (bytes(made[:10]), bytes(made[10:20])) if limit > 20 else bytes(made[:limit])
+        if length > 11:
+            made[10] = 32
+            made[11] -= 32
+        return bytes(made)
 
     return _source(column, change)
 
 
 def _text(keyed: Keyed, column: Column, _spec: Spec) -> Change:
-    write = keyed.writer(b"text")
+    write = keyed.writer(b"text", spaces=True)
     return _source(column, lambda value: write(value, len(value) if value.isascii() else len(value.decode())))
 
 

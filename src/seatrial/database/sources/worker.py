@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -19,6 +20,7 @@ from seatrial.errors import SeatrialError
 
 def main() -> None:
     """Be a worker: read the ends, then one job per line; answer each with its rows or what went wrong."""
+    gc.disable()  # lists of fields come and go by the million, and none of them is part of a cycle
     told = json.loads(sys.stdin.readline())
     written = told.pop("policy")
     ends = Ends(**told, policy=policy.parse(*written) if written else None)
