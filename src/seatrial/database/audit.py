@@ -7,6 +7,7 @@ may write all of Seatrial's state: sign the last hash, or send it elsewhere, whe
 
 from __future__ import annotations
 
+import errno
 import getpass
 import hashlib
 import json
@@ -22,7 +23,9 @@ from seatrial.database.records import Records
 from seatrial.errors import AuditError
 
 _FIRST = "0" * 64
-_MOST_LINE = 2**20
+_FIRST_LOOK = 2**12
+_MOST_TEXT, _MOST_ENTRIES = 4_000, 200
+"""Characters of one text: what others hand in must not make the log grow without end."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +53,22 @@ class Audit:
         with paths.locked(self.file.with_suffix(".lock")):
             number, last = self._end()
             time, who = now(), who or user()
-            body = {
-                "number": number + 1,
-                "time": time,
-                "who": who,
-                "what": what,
-                "subject": subject,
-                "outcome": outcome,
-                "facts": facts,
-                "previous": last,
-            }
+            body = _writable(
+                {
+                    "number": number + 1,
+                    "time": time,
+                    "who": who,
+                    "what": what,
+                    "subject": subject,
+                    "outcome": outcome,
+                    "facts": facts,
+                    "previous": last,
+                }
+            )
             digest = _hash(body)
-            line = json.dumps({**body, "hash": digest}, ensure_ascii=False, sort_keys=True)
-            try:
-                descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                try:
-                    os.write(descriptor, line.encode() + b"\n")
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-            except OSError as problem:
-                raise AuditError(f"{self.file} cannot be written: {problem.strerror}.") from problem
+            self._append(json.dumps({**body, "hash": digest}, ensure_ascii=False, sort_keys=True).encode() + b"\n")
             self._records.set_fact("audit", f"{number + 1} {digest}")
-        return Event(number + 1, time, who, what, subject, outcome, facts, digest)
+        return Event(**{name: body.get(name, digest) for name in Event.__dataclass_fields__})
 
     def events(self) -> Iterator[Event]:
         """Return all events, oldest first, without verifying them."""
@@ -97,17 +93,48 @@ class Audit:
             raise AuditError(f"The audit log has {count} events; {known} were written.", hint="Its end was cut off.")
         return count
 
+    def _append(self, line: bytes) -> None:
+        """Write a line whole or not at all: half a line would damage the log for good."""
+        try:
+            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                size = os.fstat(descriptor).st_size
+                try:
+                    if os.write(descriptor, line) < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, size)
+                    raise
+            finally:
+                os.close(descriptor)
+        except OSError as problem:
+            raise AuditError(
+                f"{self.file} cannot be written: {problem.strerror}.", hint="Free some disk space."
+            ) from problem
+
     def _end(self) -> tuple[int, str]:
         try:
             with self.file.open("rb") as stream:
-                stream.seek(max(0, self.file.stat().st_size - _MOST_LINE))
-                lines = stream.read().splitlines()
+                size = stream.seek(0, os.SEEK_END)
+                lines: list[bytes] = []
+                back = _FIRST_LOOK
+                while len(lines) < 2 and size:
+                    stream.seek(max(0, size - back))
+                    lines = stream.read().splitlines()
+                    if back >= size:
+                        break
+                    back *= 2
         except FileNotFoundError:
             return 0, _FIRST
+        except OSError as problem:
+            raise AuditError(f"{self.file} cannot be read: {problem.strerror}.") from problem
         try:
             last: dict[str, Any] = json.loads(lines[-1]) if lines else {"number": 0, "hash": _FIRST}
         except ValueError as problem:
             raise AuditError(f"The last line of {self.file} is damaged.", hint="seatrial db log --verify") from problem
+        if not isinstance(last, dict) or not {"number", "hash"} <= last.keys():
+            raise AuditError(f"The last line of {self.file} is damaged.", hint="seatrial db log --verify")
         return last["number"], last["hash"]
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -115,11 +142,16 @@ class Audit:
             lines = self.file.read_bytes().splitlines()
         except FileNotFoundError:
             return
+        except OSError as problem:
+            raise AuditError(f"{self.file} cannot be read: {problem.strerror}.") from problem
         for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
+                body = json.loads(line)
             except ValueError as problem:
                 raise AuditError(f"Line {number} of {self.file} is damaged.", event=number) from problem
+            if not isinstance(body, dict) or not set(Event.__dataclass_fields__) <= body.keys():
+                raise AuditError(f"Line {number} of {self.file} is damaged.", event=number)
+            yield body
 
 
 def user() -> str:
@@ -128,6 +160,19 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def _writable(value: Any) -> Any:
+    """Return facts that are no longer than they may be, and only what UTF-8 can hold (names of files can be more)."""
+    if isinstance(value, dict):
+        return {key: _writable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        more = [f"and {len(value) - _MOST_ENTRIES} more"] if len(value) > _MOST_ENTRIES else []
+        return [*map(_writable, value[:_MOST_ENTRIES]), *more]
+    if isinstance(value, str):
+        text = value if len(value) <= _MOST_TEXT else f"{value[:_MOST_TEXT]}…"
+        return text.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def _hash(body: dict[str, Any]) -> str:

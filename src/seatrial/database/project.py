@@ -87,12 +87,9 @@ class Project:
 
     def _secrets(self) -> dict[str, str]:
         try:
-            found: dict[str, str] = json.loads((self.folder / "secrets.json").read_text())
+            return _texts(self.folder / "secrets.json")
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as problem:
-            raise StorageError(f"{self.folder / 'secrets.json'} is damaged.", hint="Restore it.") from problem
-        return found
 
     def _write_secrets(self, known: dict[str, str]) -> None:
         with paths.atomic_write(self.folder / "secrets.json") as stream:
@@ -110,7 +107,9 @@ def find_project(start: Path | None = None) -> Project:
         project = at(folder)
         if (project.folder / "project.json").is_file():
             # Where the clusters were put stays true when the setting changes later.
-            about = json.loads((project.folder / "project.json").read_text())
+            about = _texts(project.folder / "project.json")
+            if not about.get("clusters"):
+                raise StorageError(f"{project.folder / 'project.json'} is damaged.", hint="Restore it from a backup.")
             return replace(project, clusters=Path(about["clusters"]))
     raise DatabaseError(f"{here} has no database of Seatrial.", hint="seatrial db init")
 
@@ -130,3 +129,16 @@ def prepare(project: Project) -> None:
     place.server_folder(project.clusters)
     with paths.atomic_write(project.folder / "project.json") as stream:
         stream.write(json.dumps({"root": str(project.root), "clusters": str(project.clusters)}).encode())
+
+
+def _texts(file: Path) -> dict[str, str]:
+    """Read an object of texts; StorageError when the file holds something else, FileNotFoundError without one."""
+    try:
+        found = json.loads(file.read_text())
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise ValueError(found)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as problem:
+        raise StorageError(f"{file} is damaged.", hint="Restore it from a backup.") from problem
+    return found

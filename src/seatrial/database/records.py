@@ -98,14 +98,12 @@ class Records:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
+        with self._explained("cannot be used"):
             self._db = sqlite3.connect(file, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
             self._check_version()
-        except sqlite3.Error as problem:
-            raise StoreError(f"{file} cannot be used: {problem}.", hint="Move a damaged file away.") from problem
 
     def close(self) -> None:
         """Close the file."""
@@ -114,48 +112,46 @@ class Records:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make several writes one; nothing is written when the block fails."""
-        self._db.execute("BEGIN IMMEDIATE")
+        self._write("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._write("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self._write("COMMIT")
 
     def put(self, record: _AnyRecord, **changes: Any) -> _AnyRecord:
         """Write `record` with `changes`, and return it so; StoreError when the disk refuses."""
         record = replace(record, **changes)
-        try:
-            self._db.execute(
-                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)",
-                (record.kind, record.id, record.state, now(), json.dumps(asdict(record))),
-            )
-        except sqlite3.Error as problem:
-            raise StoreError(f"{self.file} cannot be written: {problem}.", hint="Free some disk space.") from problem
+        self._write(
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)",
+            (record.kind, record.id, record.state, now(), json.dumps(asdict(record))),
+        )
         return record
 
     def get(self, cls: type[_AnyRecord], id: str) -> _AnyRecord | None:
         """Return one record."""
-        row = self._db.execute("SELECT body FROM records WHERE kind = ? AND id = ?", (cls.kind, id)).fetchone()
-        return _made(cls, row[0]) if row else None
+        rows = self._rows("SELECT body FROM records WHERE kind = ? AND id = ?", (cls.kind, id))
+        return self._made(cls, rows[0][0]) if rows else None
 
     def all(self, cls: type[_AnyRecord], *states: str) -> list[_AnyRecord]:
         """Return all records of a kind, or those in `states`, in the order of their writing."""
-        rows = self._db.execute("SELECT body, state FROM records WHERE kind = ? ORDER BY rowid", (cls.kind,))
-        return [_made(cls, body) for body, state in rows.fetchall() if not states or state in states]
+        rows = self._rows("SELECT body, state FROM records WHERE kind = ? ORDER BY rowid", (cls.kind,))
+        return [self._made(cls, body) for body, state in rows if not states or state in states]
 
     def remove(self, record: Record) -> None:
         """Forget a record."""
-        self._db.execute("DELETE FROM records WHERE kind = ? AND id = ?", (record.kind, record.id))
+        self._write("DELETE FROM records WHERE kind = ? AND id = ?", (record.kind, record.id))
 
     def fact(self, name: str) -> str:
         """Return a single value, empty when it was never set."""
-        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return str(row[0]) if row else ""
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else ""
 
     def set_fact(self, name: str, value: str) -> None:
         """Set a single value."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def _check_version(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -163,9 +159,28 @@ class Records:
             raise StoreError(f"{self.file} was written by a newer Seatrial.", hint="Update this one.")
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
+    def _write(self, statement: str, values: tuple[Any, ...] = ()) -> None:
+        with self._explained("cannot be written"):
+            self._db.execute(statement, values)
 
-def _made(cls: type[_AnyRecord], body: str) -> _AnyRecord:
-    values = json.loads(body)
-    known = {entry.name for entry in fields(cls)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known}
-    return cls(**values)
+    def _rows(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._explained("cannot be read"):
+            return self._db.execute(query, values).fetchall()
+
+    def _made(self, cls: type[_AnyRecord], body: str) -> _AnyRecord:
+        known = {entry.name for entry in fields(cls)}
+        try:
+            values: dict[str, Any] = {name: value for name, value in json.loads(body).items() if name in known}
+            values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError) as problem:
+            raise StoreError(f"{self.file} holds a damaged {cls.kind}.", hint="Restore it from a backup.") from problem
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as problem:
+            full = "full" in str(problem) or "I/O" in str(problem)
+            hint = "Free some disk space." if full else "Restore a damaged file from a backup, or move it away."
+            raise StoreError(f"{self.file} {what}: {problem}.", hint=hint) from problem

@@ -35,7 +35,7 @@ _log = logging.getLogger("seatrial.database.service")
 _BRANCH_USER = re.compile(r"b([0-9a-f]{8})_(?:owner|rw|ro)")
 _STARTUP_SECONDS = 30
 _MOST_SILENT, _SILENT_SECONDS = 256, 0.5
-_MOST_LOGGING_IN, _LOGIN_SECONDS = 20, 3.0
+_MOST_LOGGING_IN, _LOGIN_SECONDS = 20, 1.0
 _HIGH_WATER = 2**20
 Wake = Callable[[str], Awaitable[Path]]
 
