@@ -167,9 +167,7 @@ def freeze(
 
     Raises SourceError, naming what differs, when its schema is not the `expected` one.
     """
-    # Event triggers run with the rights of whoever changes something, which here is the superuser.
-    quiet = {"event_triggers": "off"} if target.installation.major >= 17 else {"session_replication_role": "replica"}
-    with target.connect(database, pinned={**OWN_NAMES, **quiet}) as connection:
+    with target.connect(database, pinned=without_event_triggers(target)) as connection:
         if snapshot.branch:
             _drop_branch_roles(connection, database)
         else:
@@ -193,6 +191,15 @@ def freeze(
         owners=owners,
         server_version=f"{version // 10000}.{version % 10000}",
     )
+
+
+def without_event_triggers(cluster: Cluster) -> dict[str, str]:
+    """Return the settings of a superuser's session in a copy.
+
+    Event triggers run with the rights of whoever changes something, which there is the superuser.
+    """
+    quiet = {"event_triggers": "off"} if cluster.installation.major >= 17 else {"session_replication_role": "replica"}
+    return {**OWN_NAMES, **quiet}
 
 
 def _compared(snapshot: Snapshot, expected: catalog.Schema, found: catalog.Schema) -> Snapshot:

@@ -314,3 +314,35 @@ def test_there_is_one_production(database: Database, root: Path) -> None:
     assert not any("source" in name for name in (project.folder / "secrets.json").read_text().split('"'))
     with pytest.raises(SourceError, match="no production"):
         area.refresh(project)
+
+
+def test_no_superuser_runs_what_is_in_the_schema(filled: Database, root: Path) -> None:
+    """Checks, generated columns, views and event triggers of the source must not act as the copy's superuser."""
+    with filled.connect() as connection:
+        connection.execute(
+            "CREATE FUNCTION public.spy(a text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+            " IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
+            " THEN RAISE EXCEPTION 'run by a superuser'; END IF;"
+            " RETURN a; END $$"
+        )
+        connection.execute(
+            "CREATE TABLE public.spied (a text CHECK (public.spy(a) <> 'x'),"
+            " b text GENERATED ALWAYS AS (public.spy(a)) STORED)"
+        )
+        connection.execute("INSERT INTO public.spied (a) SELECT 'row' FROM generate_series(1, 10)")
+        connection.execute("CREATE INDEX ON public.spied (public.spy(a))")
+        connection.execute("CREATE MATERIALIZED VIEW public.seen AS SELECT public.spy(a) FROM public.spied")
+    with filled.connect("superuser") as connection:
+        connection.execute(
+            "CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS"
+            " $$ BEGIN PERFORM public.spy('event'); END $$"
+        )
+        connection.execute("CREATE EVENT TRIGGER watching ON ddl_command_start EXECUTE FUNCTION public.watch()")
+    try:
+        project = added(root, filled)
+        branch = area.create_branch(project, area.Wish("spied"))
+        assert rows(branches.dsn(project, branch), "SELECT count(b) FROM public.spied") == [(10,)]
+        assert rows(branches.dsn(project, branch), "SELECT count(*) FROM public.seen") == [(10,)]
+    finally:
+        with filled.connect("superuser", pinned={"session_replication_role": "replica"}) as connection:
+            connection.execute("DROP EVENT TRIGGER watching")

@@ -124,7 +124,8 @@ def _copied(
             workers.copy_all(ends, found.tables, rows.jobs(found.tables, masking), progress)
     step("refresh.masked")
     found.archive.restore("post-data", copy, jobs=min(os.cpu_count() or 1, 4))
-    with target.connect(project.settings.name) as server, explained("The copy cannot be finished"):
+    quiet = snapshots.without_event_triggers(target)
+    with target.connect(project.settings.name, pinned=quiet) as server, explained("The copy cannot be finished"):
         run(server, "DROP OWNED BY {}", LOADER)
         origin.finish(found.origin, server, project.settings.name)
         server.execute("ANALYZE")
