@@ -6,6 +6,7 @@ of the database's own can hide them.  The queries are in the folder `sql`; each 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -60,10 +61,28 @@ def read(
         )
     names = Roles(roles or {}, maintain=connection.info.server_version >= 170000)
     try:
-        with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor, _pinned(cursor):
+        with (
+            connection.transaction(),
+            connection.cursor(row_factory=tuple_row) as cursor,
+            _pinned(cursor),
+            _no_collection(),
+        ):
             return _read(cursor, names, list(ignore_schemas))
     except psycopg.Error as problem:
         raise explain(problem, "The schema cannot be read") from problem
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage among hundreds of thousands of new objects, where there is none."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager
