@@ -10,27 +10,7 @@ from seatrial.database import branches
 from seatrial.database.gate import target
 from seatrial.database.project import Project
 from seatrial.database.sources import refresh
-
-PLANTED = """
-CREATE TABLE public.ran (who text);
-GRANT INSERT ON public.ran TO PUBLIC;
-CREATE FUNCTION public.note() RETURNS boolean LANGUAGE plpgsql AS $f$
-BEGIN
-  INSERT INTO public.ran SELECT rolname FROM pg_roles WHERE rolname = current_user AND rolsuper;
-  RETURN true;
-END $f$;
-CREATE FUNCTION public.unnest(text[]) RETURNS SETOF text LANGUAGE plpgsql AS $f$
-BEGIN PERFORM public.note(); RETURN QUERY SELECT pg_catalog.unnest($1); END $f$;
-CREATE FUNCTION public.quote_ident(name) RETURNS text LANGUAGE plpgsql AS $f$
-BEGIN PERFORM public.note(); RETURN pg_catalog.quote_ident($1::text); END $f$;
-CREATE FUNCTION public.oid_int(oid, integer) RETURNS boolean LANGUAGE plpgsql AS $f$
-BEGIN PERFORM public.note(); RETURN $1::bigint >= $2; END $f$;
-CREATE OPERATOR public.>= (LEFTARG = oid, RIGHTARG = integer, FUNCTION = public.oid_int);
-CREATE FUNCTION public.name_name(name, name) RETURNS boolean LANGUAGE plpgsql AS $f$
-BEGIN PERFORM public.note(); RETURN NOT ($1::text OPERATOR(pg_catalog.~) $2::text); END $f$;
-CREATE OPERATOR public.!~ (LEFTARG = name, RIGHTARG = name, FUNCTION = public.name_name);
-"""
-"""Functions and operators that fit better than the server's own, for whoever has `public` on the search path."""
+from tests.integration.database.attacks import PLANTED
 
 
 def plant(project: Project, branch: str) -> None:
