@@ -18,7 +18,7 @@ from seatrial.database import catalog, copying, place, production, roles
 from seatrial.database.durations import now
 from seatrial.database.masking import policy
 from seatrial.database.postgres import Cluster
-from seatrial.database.postgres.cluster import trim_wal
+from seatrial.database.postgres.cluster import SUPERUSER, trim_wal
 from seatrial.database.postgres.connection import OWN_NAMES, explain, explained, run
 from seatrial.database.project import Project
 from seatrial.database.records import Branch, Snapshot, Source
@@ -169,7 +169,7 @@ def freeze(
     """
     with target.connect(database, pinned=without_event_triggers(target)) as connection:
         if snapshot.branch:
-            _drop_branch_roles(connection, database)
+            _drop_branch_roles(connection, next(iter(snapshot.owners), SUPERUSER))
         else:
             _cut_ties(connection)
             run(connection, "DROP SCHEMA IF EXISTS {} CASCADE", roles.INBOX)
@@ -272,10 +272,10 @@ def _cut_ties(connection: psycopg.Connection[Any]) -> None:
             run(connection, "DROP USER MAPPING FOR {} SERVER {}", user, server)
 
 
-def _drop_branch_roles(connection: psycopg.Connection[Any], database: str) -> None:
+def _drop_branch_roles(connection: psycopg.Connection[Any], heir: str) -> None:
     found = connection.execute("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname ~ '^b[0-9a-f]{8}_'").fetchall()
     for (name,) in found:
-        # What they own themselves goes to the database's owner; these names have no meaning elsewhere.
-        run(connection, "REASSIGN OWNED BY {} TO pg_database_owner", name)
+        # These names have no meaning elsewhere: what they own, which may be all, goes to the schema's owner.
+        run(connection, "REASSIGN OWNED BY {} TO {}", name, heir)
         run(connection, "DROP OWNED BY {}", name)
         run(connection, "DROP ROLE {}", name)

@@ -98,3 +98,15 @@ def test_an_inbox_of_spam_is_taken_in_portions(shop: Project, agent: database.Br
     made = second[6][1]
     assert made is not None
     assert made.title == "at\\x1b[2Jlast \\u202e"
+
+
+def test_a_branch_of_one_whose_owner_took_everything_has_an_owner(shop: Project) -> None:
+    database.create_branch(shop, database.Wish("taken"))
+    with psycopg.connect(database.url(shop, "taken"), autocommit=True) as connection:
+        connection.execute("SET ROLE NONE")
+        connection.execute("REASSIGN OWNED BY shop_owner TO SESSION_USER")
+    database.create_branch(shop, database.Wish("of-taken", parent="taken"))
+    with psycopg.connect(database.url(shop, "of-taken"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE made (id int)")
+        connection.execute("DROP TABLE orders")
+    database.delete_branch(shop, "of-taken")
