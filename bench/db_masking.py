@@ -64,7 +64,7 @@ def shop(rows: int) -> Iterator[Any]:
     (root / "masking.toml").write_text(_POLICY)
     project = database.init(root, name="shop", load=root / "schema.sql")
     try:
-        with production.cluster_of(project).connect("shop") as connection:
+        with production.cluster_of(project).connect("shop", pinned={"search_path": "public"}) as connection:
             connection.execute(_FILL.replace("%s", str(int(rows))).encode())
             connection.execute("VACUUM ANALYZE")
         yield project
