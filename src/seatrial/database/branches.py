@@ -198,6 +198,17 @@ def take_snapshot(project: Project, name: str, branch_name: str = "") -> Snapsho
     return project.records.put(refresh.refresh(project), name=name)
 
 
+def keep_production(project: Project, name: str) -> Snapshot:
+    """Freeze production as it is, also where copies are masked: this one is for bringing data back, not for branches.
+
+    Where production is elsewhere it is a dump, masked as every other.
+    """
+    if not production.source_of(project).embedded:
+        return take_snapshot(project, name)
+    with paths.locked(project.lock("refresh")):
+        return project.records.put(snapshots.refresh_embedded(project), name=name)
+
+
 def delete_snapshot(project: Project, name: str) -> None:
     """Delete a snapshot; BranchError while a branch would be reset to it."""
     snapshot = find_snapshot(project, name)

@@ -207,7 +207,7 @@ class _Work:
     def _prepare(self) -> None:
         if _DESTRUCTIVE & set(self.plan.hazards) and not self.proposal.snapshot:
             self.notice("taking a snapshot before data are dropped")
-            made = branches.take_snapshot(self.project, f"before-{self.proposal.id}-{int(time.time())}")
+            made = branches.keep_production(self.project, f"before-{self.proposal.id}-{int(time.time())}")
             self.proposal = self.project.records.put(self.proposal, snapshot=made.name)
 
     def _transaction(self, number: int, group: Group) -> None:
