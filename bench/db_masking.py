@@ -32,7 +32,8 @@ CREATE TABLE public.users (id bigint PRIMARY KEY, email text NOT NULL UNIQUE, na
                     created timestamptz NOT NULL);
 """
 _FILL = """
-INSERT INTO public.users SELECT i, 'person' || i || '@mail' || i % 97 || '.example', 'First' || i % 5000 || ' Last' || i,
+INSERT INTO public.users SELECT i, 'person' || i || '@mail' || i % 97 || '.example',
+  'First' || i % 5000 || ' Last' || i,
   '+49 ' || 1000000000 + (i * 7919::bigint) % 8999999999,
   'Called about order ' || i || ', wants it by the ' || i % 28 || 'th, speaks ' || md5(i::text),
   timestamptz '2020-01-01' + i * interval '1 minute' FROM generate_series(1, %s) i

@@ -103,12 +103,7 @@ def locked(file: Path) -> Iterator[None]:
 
     Raises StorageError when the file cannot be made.
     """
-    private_folder(file.parent)
-    try:
-        stream = file.open("ab")
-    except OSError as problem:
-        raise StorageError(f"Cannot write {file}: {problem.strerror}.", path=file) from problem
-    with stream:
+    with _opened(file) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -119,18 +114,21 @@ def tried_lock(file: Path) -> Iterator[bool]:
 
     Raises StorageError when the file cannot be made.
     """
-    private_folder(file.parent)
-    try:
-        stream = file.open("ab")
-    except OSError as problem:
-        raise StorageError(f"Cannot write {file}: {problem.strerror}.", path=file) from problem
-    with stream:
+    with _opened(file) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
         yield True
+
+
+def _opened(file: Path) -> BinaryIO:
+    private_folder(file.parent)
+    try:
+        return file.open("ab")
+    except OSError as problem:
+        raise StorageError(f"Cannot write {file}: {problem.strerror}.", path=file) from problem
 
 
 _ABANDONED_SECONDS = 3600
