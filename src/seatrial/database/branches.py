@@ -67,35 +67,37 @@ def create(project: Project, wish: Wish) -> Branch:
 
     Raises BranchError for a name, quota, parent or strategy that cannot be; nothing half made stays.
     """
-    branch = _declare(project, wish)
+    branch = _declared(project, wish)
     if wish.lazy:
+        project.records.put(branch)
         project.audit.write("branch.declare", branch.id, name=branch.name)
         return branch
-    return provide(project, branch, at=wish.at)
+    with paths.locked(project.lock(f"branch-{branch.id}")):
+        return _provide(project, branch, wish.at)
 
 
-def provide(project: Project, branch: Branch, *, at: str = "") -> Branch:
+def provide(project: Project, branch: Branch) -> Branch:
     """Make a declared branch; ten callers at once make it once, and all get it.  UnknownBranchError if it is gone."""
     with paths.locked(project.lock(f"branch-{branch.id}")):
         known = project.records.get(Branch, branch.id)
         if known is None or known.state in _ENDED:
             raise UnknownBranchError(f"The branch {branch.name} was deleted.")
-        if known.state == "ready":
-            return known
-        began = time.monotonic()
-        branch = project.records.put(known, state="creating")
-        try:
-            with explained(f"The branch {branch.name} cannot be made"):
-                branch = _make(project, branch, _snapshot_for(project, branch, at))
-        except BaseException as problem:
-            _remove(project, branch)
-            reason = str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__
-            project.audit.write("branch.create", branch.id, "failed", name=branch.name, reason=reason)
-            raise
-        branch = project.records.put(branch, state="ready", seconds=round(time.monotonic() - began, 3))
-        project.audit.write(
-            "branch.create", branch.id, name=branch.name, snapshot=branch.snapshot, who_for=branch.owner
-        )
+        return known if known.state == "ready" else _provide(project, known)
+
+
+def _provide(project: Project, branch: Branch, at: str = "") -> Branch:
+    began = time.monotonic()
+    branch = project.records.put(branch, state="creating")
+    try:
+        with explained(f"The branch {branch.name} cannot be made"):
+            branch = _make(project, branch, _snapshot_for(project, branch, at))
+    except BaseException as problem:
+        _remove(project, branch)
+        reason = str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__
+        project.audit.write("branch.create", branch.id, "failed", name=branch.name, reason=reason)
+        raise
+    branch = project.records.put(branch, state="ready", seconds=round(time.monotonic() - began, 3))
+    project.audit.write("branch.create", branch.id, name=branch.name, snapshot=branch.snapshot, who_for=branch.owner)
     return branch
 
 
@@ -248,7 +250,7 @@ def reconcile(project: Project) -> list[str]:
     return found
 
 
-def _declare(project: Project, wish: Wish) -> Branch:
+def _declared(project: Project, wish: Wish) -> Branch:
     _check_name(project, wish.name)
     if len(all_branches(project)) >= project.settings.max_branches:
         raise BranchError(
@@ -261,19 +263,17 @@ def _declare(project: Project, wish: Wish) -> Branch:
     parent = find(project, wish.parent).id if wish.parent and wish.parent != production.EMBEDDED else ""
     if wish.at:
         find_snapshot(project, wish.at)
-    return project.records.put(
-        Branch(
-            secrets.token_hex(4),
-            "declared",
-            name=wish.name,
-            snapshot="",
-            parent=parent,
-            strategy=wish.strategy,
-            owner=wish.owner,
-            git_branch=wish.git_branch,
-            expires=durations.after(durations.seconds(wish.ttl or project.settings.branch_ttl)),
-            schema_only=wish.schema_only,
-        )
+    return Branch(
+        secrets.token_hex(4),
+        "declared",
+        name=wish.name,
+        snapshot="",
+        parent=parent,
+        strategy=wish.strategy,
+        owner=wish.owner,
+        git_branch=wish.git_branch,
+        expires=durations.after(durations.seconds(wish.ttl or project.settings.branch_ttl)),
+        schema_only=wish.schema_only,
     )
 
 

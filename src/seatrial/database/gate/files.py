@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seatrial import paths
 from seatrial.database.effect import EffectReport, Timeouts, read_queries, render_html
+from seatrial.database.effect.phrases import visible
 from seatrial.database.gate.capture import capture, tool_of
 from seatrial.database.gate.migrations import pending
 from seatrial.database.gate.proposal import Proposal
@@ -79,4 +80,5 @@ def _read(file: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as problem:
-        raise StatementError(f"{file} cannot be read: {problem.strerror}.", hint="Name a file of SQL.") from problem
+        shown = visible(str(file)).replace("\n", "\\n")
+        raise StatementError(f"{shown} cannot be read: {problem.strerror}.", hint="Name a file of SQL.") from problem
