@@ -31,7 +31,12 @@ def _change_options(function: Any) -> Any:
             click.option("--title", default="", help="What it is for, in a few words."),
             click.option("--lock-timeout", type=click.IntRange(1), metavar="MS", help="Longest wait for a lock."),
             click.option("--statement-timeout", type=click.IntRange(1), metavar="MS", help="Longest statement."),
-            click.option("--queries", type=click.Path(path_type=Path), help="File of queries whose plans to compare."),
+            click.option(
+                "--queries",
+                type=click.Path(path_type=Path),
+                metavar="FILE|statistics",
+                help="Queries whose plans to compare: a file, or production's slowest (pg_stat_statements).",
+            ),
         ]
     ):
         function = option(function)

@@ -6,6 +6,7 @@ among them: reading one row copied a whole gigabyte segment up, and the upper la
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -53,8 +54,10 @@ def probe(folder: Path) -> str:
             raise StorageError(f"Cannot write in {folder}: {problem.strerror}.", path=folder) from problem
         return COPY
     finally:
-        name.unlink(missing_ok=True)
-        other.unlink(missing_ok=True)
+        # Removing what is not there fails too where nothing can be written.
+        with contextlib.suppress(OSError):
+            name.unlink(missing_ok=True)
+            other.unlink(missing_ok=True)
 
 
 def check(strategy: str, folder: Path) -> str:

@@ -11,11 +11,13 @@ import pytest
 
 pytest.importorskip("psycopg")
 
+from seatrial import database as area
 from seatrial.database.effect import Query, queries_of_statistics, read_queries
 from seatrial.database.effect.plans import explain
 from seatrial.database.effect.report import PlanSummary
 from seatrial.database.postgres import Cluster, installations
 from seatrial.database.postgres.cluster import create
+from seatrial.database.postgres.connection import PINNED
 from seatrial.errors import SourceError
 from tests.integration.database.effect_measuring import ORDERS, effect_on, prepare
 
@@ -116,7 +118,7 @@ def counting(database_folder: Path) -> Iterator[Any]:
 
 
 def test_queries_that_took_most_time_come_from_statistics(counting: Any) -> None:
-    with counting.connect() as connection:
+    with counting.connect(pinned=PINNED) as connection:
         connection.execute("CREATE SCHEMA aside")
         connection.execute("CREATE EXTENSION pg_stat_statements SCHEMA aside")
         connection.execute("CREATE TABLE orders (id int, amount int)")
@@ -132,6 +134,35 @@ def test_queries_that_took_most_time_come_from_statistics(counting: Any) -> None
         assert len(queries_of_statistics(connection, most=1)) == 1
         plans = explain(connection, queries)
         assert isinstance(plans[found.name], PlanSummary)
+
+
+def test_a_change_is_compared_by_what_production_runs(
+    counting: Any, database_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counting.connect(pinned=PINNED) as connection:
+        connection.execute("CREATE ROLE live_owner")
+        connection.execute("CREATE DATABASE live OWNER live_owner")
+    with counting.connect("live", pinned=PINNED) as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        connection.execute("ALTER SCHEMA public OWNER TO live_owner")
+        connection.execute("SET ROLE live_owner")
+        connection.execute("CREATE TABLE orders (id int, amount int)")
+        connection.execute("INSERT INTO orders SELECT g, g FROM generate_series(1, 20000) g")
+        connection.execute("CREATE INDEX by_amount ON orders (amount)")
+        connection.execute("SELECT id FROM orders WHERE amount = 1")
+    monkeypatch.setenv("SEATRIAL_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SEATRIAL_DB_FOLDER", str(database_folder / counting.folder.name.replace("counting", "project")))
+    monkeypatch.setenv("SEATRIAL_DB_POSTGRES", str(counting.installation.major))
+    project, _ = area.add_source(tmp_path, "live", counting.dsn("live"))
+    try:
+        (tmp_path / "drop.sql").write_text("DROP INDEX by_amount")
+        change = area.change_from(project, [tmp_path / "drop.sql"], queries=Path("statistics"))
+        _, report = area.measure_change(project, change)
+        (plan,) = [plan for plan in report.plans if "WHERE amount" in plan.text]
+        assert "It no longer uses the index by_amount." in plan.findings
+    finally:
+        area.down(project)
+        project.records.close()
 
 
 def test_a_database_without_statistics_says_so(database: Any) -> None:

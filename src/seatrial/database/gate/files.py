@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from seatrial import paths
-from seatrial.database.effect import EffectReport, Timeouts, read_queries, render_html
+from seatrial.database.effect import EffectReport, Query, Timeouts, queries_of_statistics, read_queries, render_html
 from seatrial.database.effect.phrases import visible
+from seatrial.database.gate import target
 from seatrial.database.gate.capture import capture, tool_of
 from seatrial.database.gate.migrations import pending
 from seatrial.database.gate.proposal import Proposal
@@ -17,6 +18,9 @@ from seatrial.database.gate.propose import Change
 from seatrial.database.project import Project
 from seatrial.database.statements import split
 from seatrial.errors import StatementError
+
+STATISTICS = "statistics"
+"""Instead of a file of queries: those that took most time in production, from pg_stat_statements."""
 
 
 def change_from(
@@ -34,7 +38,10 @@ def change_from(
     """Return a change from files of SQL (in the order given; `-` is standard input), from the pending migrations, from
     what a command does to a branch, or from what the project's migration tool does.
 
-    Raises StatementError when not exactly one of these is asked for, or a file cannot be read or taken.
+    `queries` is a file of queries whose plans are compared, or STATISTICS for those that took most time in production.
+
+    Raises StatementError when not exactly one of these is asked for, or a file cannot be read or taken; SourceError
+    when production keeps no statistics of queries.
     """
     if sum(map(bool, (files, migrations, command, tool))) != 1:
         raise StatementError("What is to be proposed?", hint="Name files, or one of --migrations, --run, --tool.")
@@ -47,8 +54,14 @@ def change_from(
     timeouts = Timeouts(
         lock_ms or project.settings.lock_timeout_ms, statement_ms or project.settings.statement_timeout_ms
     )
-    compared = read_queries(_read(queries).decode(errors="replace"), queries.name) if queries else ()
-    return replace(change, timeouts=timeouts, queries=compared)
+    return replace(change, timeouts=timeouts, queries=_queries(project, queries) if queries else ())
+
+
+def _queries(project: Project, given: Path) -> tuple[Query, ...]:
+    if str(given) == STATISTICS:
+        with target.look(project) as connection:
+            return queries_of_statistics(connection)
+    return read_queries(_read(given).decode(errors="replace"), given.name)
 
 
 def _of_files(files: Sequence[Path], title: str) -> Change:

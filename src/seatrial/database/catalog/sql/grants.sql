@@ -1,6 +1,7 @@
 -- Who may do what: one row for each object and grantee, the owner's too, which become a facet of the object where they
--- are not all there is.  An object that has no list has the server's default one.  Objects of extensions and of the
--- server itself are here only where somebody changed what they came with.
+-- are not all there is.  An object that has no list has the server's default one.  Of objects of extensions and of the
+-- server itself only those grantees are here whose privileges are not what the object came with; of an extension's also
+-- those who have none any more.
 WITH object (catalog, oid, sub, object, type, owner, acl, system) AS (
     SELECT 'pg_class'::regclass, c.oid, 0,
            CASE c.relkind WHEN 'S' THEN 'sequence ' WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view '
@@ -48,16 +49,26 @@ WITH object (catalog, oid, sub, object, type, owner, acl, system) AS (
     SELECT 'pg_language'::regclass, l.oid, 0, 'language ' || quote_ident(l.lanname), 'l', l.lanowner, l.lanacl,
            l.oid < 16384
     FROM pg_language l WHERE l.lanacl IS NOT NULL
+), listed AS (
+    SELECT o.*, coalesce(i.initprivs, acldefault(o.type::"char", o.owner)) AS initial,
+           o.system OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype IN ('e', 'i'))
+           AS came
+    FROM object o LEFT JOIN pg_init_privs i ON i.classoid = o.catalog AND i.objoid = o.oid AND i.objsubid = o.sub
 )
 SELECT o.object, o.type, pg_get_userbyid(o.owner) AS owner,
-       CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END AS grantee,
-       array_agg(a.privilege_type || CASE WHEN a.is_grantable AND a.grantee <> o.owner THEN ' WITH GRANT OPTION' ELSE '' END
-                 ORDER BY a.privilege_type) AS privileges
-FROM object o
-LEFT JOIN pg_init_privs i ON i.classoid = o.catalog AND i.objoid = o.oid AND i.objsubid = o.sub
-CROSS JOIN LATERAL (SELECT * FROM aclexplode(o.acl)
-                    UNION ALL SELECT o.owner, o.owner, NULL, false
-                    WHERE NOT EXISTS (SELECT FROM aclexplode(o.acl) e WHERE e.grantee = o.owner)) a
-WHERE (NOT o.system AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype IN ('e', 'i')))
-   OR (o.acl IS DISTINCT FROM coalesce(i.initprivs, acldefault(o.type::"char", o.owner)))
-GROUP BY o.object, o.type, o.owner, a.grantee
+       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee) END AS grantee, g.privileges
+FROM listed o
+CROSS JOIN LATERAL (
+    SELECT a.grantee, array_agg(a.privilege_type ORDER BY a.privilege_type) AS plain,
+           array_agg(a.privilege_type || CASE WHEN a.is_grantable AND a.grantee <> o.owner THEN ' WITH GRANT OPTION' ELSE '' END
+                     ORDER BY a.privilege_type) AS privileges
+    FROM (SELECT * FROM aclexplode(o.acl)
+          UNION ALL SELECT o.owner, o.owner, NULL, false
+          WHERE NOT EXISTS (SELECT FROM aclexplode(o.acl) e WHERE e.grantee = o.owner)
+          UNION ALL SELECT DISTINCT i.grantor, i.grantee, NULL, false FROM aclexplode(o.initial) i
+          WHERE o.came AND NOT o.system AND i.grantee <> i.grantor
+            AND NOT EXISTS (SELECT FROM aclexplode(o.acl) e WHERE e.grantee = i.grantee)) a
+    GROUP BY a.grantee) g
+WHERE NOT o.came OR o.acl IS DISTINCT FROM o.initial AND g.plain IS DISTINCT FROM (
+    SELECT array_agg(i.privilege_type ORDER BY i.privilege_type) FROM aclexplode(o.initial) i
+    WHERE i.grantee = g.grantee AND i.grantee <> i.grantor OR i.grantee = i.grantor AND g.grantee = o.owner)
