@@ -84,7 +84,7 @@ def steps(connection: psycopg.Connection[Any], proposal: str) -> list[Step]:
                 "SELECT step, state, plan_hash, fingerprint FROM seatrial.ledger WHERE proposal = %s ORDER BY step",
                 [proposal],
             ).fetchall()
-    except psycopg.Error as problem:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as problem:
         raise ApplyError("Production has no ledger that the deployer can read.", hint="seatrial db doctor") from problem
     return [Step(*row) for row in found]
 

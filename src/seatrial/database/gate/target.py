@@ -10,9 +10,18 @@ import psycopg
 from seatrial import paths
 from seatrial.database import catalog, production, roles, snapshots
 from seatrial.database.postgres import connect
+from seatrial.database.postgres.connection import PINNED
 from seatrial.database.project import Project
 from seatrial.database.sources import address
 from seatrial.errors import RefusedError
+
+_GIVES_UP = {
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+"""A session whose line is cut must not hold its locks for hours: the server ends it."""
 
 
 def look(project: Project) -> psycopg.Connection[Any]:
@@ -26,7 +35,7 @@ def deployer(project: Project) -> psycopg.Connection[Any]:
     Only the apply step calls this: nobody else is given the password.  Raises RefusedError when the source by URL has
     no deployer.
     """
-    connection = connect(_dsn(project, "deployer"))
+    connection = connect(_dsn(project, "deployer"), pinned={**PINNED, **_GIVES_UP})
     if not production.source_of(project).embedded:
         try:
             address.act_as_owner(connection)
