@@ -1,0 +1,70 @@
+"""What is kept of a session for ever: numbers and labels, no words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+LABELS = ("model", "version", "effort", "entrypoint", "permission", "tools", "format")
+"""Labels of a session; each is what at least 80 % of its messages carry, else `mixed`; empty when unknown."""
+PROMPT_CLASSES = ("plan", "implement", "question", "debug", "command", "other")
+MIXED = "mixed"
+
+
+@dataclass(slots=True)
+class DayUsage:
+    """Tokens of one day (UTC) and model; `first_output` is what counting first lines would give."""
+
+    day: str
+    model: str
+    messages: int = 0
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_hour: int = 0
+    reasoning: int = 0
+    first_output: int = 0
+    is_subagent: bool = False
+
+
+@dataclass(slots=True)
+class Features:
+    """One session.
+
+    `cells` holds numerator and exposure of each metric by class of the prompt that the turn began with; their sums are
+    the session's.  Times are seconds since 1970 in UTC.  `population` is `person`, `scripted` or `subagent`.
+    """
+
+    agent: str
+    session: str
+    place: str
+    """The machine or person whose folder the log was in; empty for this machine's own."""
+    project: str
+    """Name of the folder that was worked in, without what is above it."""
+    start: float
+    end: float
+    population: str = "person"
+    parent: str = ""
+    prompts: int = 0
+    """Typed prompts and slash commands."""
+    calls: int = 0
+    """Tool calls."""
+    messages: int = 0
+    """Model calls."""
+    active_seconds: float = 0.0
+    """Between events, gaps of more than ten minutes left out."""
+    labels: dict[str, str] = field(default_factory=dict)
+    spread: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How many messages carry each value of a label, for `model`, `version` and `effort`."""
+    fields: tuple[str, ...] = ()
+    cells: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    covariates: dict[str, float] = field(default_factory=dict)
+    language: str = ""
+    usage: list[DayUsage] = field(default_factory=list)
+    excluded: str = ""
+    """Why this session is not judged: `scripted`, `sub-agent`, `no typed prompt`, `unreadable`, …; empty if it is."""
+
+    def total(self, metric: str) -> tuple[float, float]:
+        """Return numerator and exposure of a metric over the whole session."""
+        pairs = [cell[metric] for cell in self.cells.values() if metric in cell]
+        return sum(y for y, _ in pairs), sum(e for _, e in pairs)

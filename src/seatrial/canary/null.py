@@ -1,0 +1,184 @@
+"""The model under "nothing changed", fitted once over all sessions, and what is left of each session: its residual.
+
+Counts are negative binomial with a log link, shares beta-binomial with a logit link,
+sizes log-linear with Huber weights.  On the right side stand a level for each stratum and the covariates, the latter
+shrunk towards no effect: with few sessions they explain little, and never everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from seatrial.canary.metrics import Metric
+from seatrial.canary.table import Flags, Floats, Integers, Table, stratum_means
+
+_PENALTY = 10.0
+"""On standardised covariates, in units of the information that a typical session carries."""
+_LEVEL_PENALTY = 0.1
+_ROUNDS, _DISPERSION_ROUNDS = 25, 4
+_HUBER = 1.345
+_WINSORISED = 0.01
+_MOST_EXPONENT = 30.0
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What the null model leaves of each session.
+
+    `scores` [s, k] have mean 0 within each stratum, 0 where a session says nothing of a metric (`known` [s, k] is then
+    False); `expected` [s, k] is the numerator that the model expects (for sizes: the logarithm of numerator over
+    exposure); `weights` [s, k] down-weights large sessions for overdispersion; `dispersion` [k].
+    """
+
+    scores: Floats
+    known: Floats
+    expected: Floats
+    weights: Floats
+    dispersion: Floats
+
+
+def fit(table: Table) -> Residuals:
+    """Fit every metric's null model; see `Residuals`."""
+    shape = (table.size, len(table.metrics))
+    scores, known, expected, weights = (np.zeros(shape) for _ in range(4))
+    dispersion = np.zeros(len(table.metrics))
+    for place, metric in enumerate(table.metrics):
+        usable = _usable(metric, table.numerators[:, place], table.exposures[:, place])
+        if usable.sum() < 3:
+            continue
+        part = table.select(usable)
+        y, exposure = part.numerators[:, place], part.exposures[:, place]
+        if metric.family == "size":
+            raw, mean, weight, dispersion[place] = _size(y, exposure, part)
+        elif metric.family == "share":
+            raw, mean, weight, dispersion[place] = _share(y, exposure, part)
+        else:
+            raw, mean, weight, dispersion[place] = _count(y, exposure, part)
+        if metric.family == "size":
+            raw = _normal_scores(raw, part.strata)
+        raw = _winsorised(raw, part.strata)
+        scores[usable, place] = raw - stratum_means(raw, part.strata)
+        known[usable, place] = 1.0
+        expected[usable, place], weights[usable, place] = mean, weight
+    return Residuals(scores, known, expected, weights, dispersion)
+
+
+def _usable(metric: Metric, y: Floats, exposure: Floats) -> Flags:
+    if metric.family == "size":
+        return (exposure > 0) & (y > 0)
+    return exposure > 0
+
+
+def _design(table: Table) -> tuple[Floats, Floats]:
+    """Return the design [s, g + p] and the penalty of each column: levels of strata, then covariates."""
+    used = np.unique(table.strata)
+    levels = (table.strata[:, None] == used[None, :]).astype(np.float64)
+    design = np.column_stack([levels, table.covariates])
+    penalty = np.full(design.shape[1], _PENALTY)
+    penalty[: len(used)] = _LEVEL_PENALTY
+    return design, penalty
+
+
+def _solve(design: Floats, penalty: Floats, information: Floats, score: Floats, beta: Floats, prior: Floats) -> Floats:
+    """Return one Newton step of a penalised likelihood; `information` and `score` are per session."""
+    scale = float(np.median(information[information > 0])) if (information > 0).any() else 1.0
+    pull = penalty * scale
+    hessian = (design * information[:, None]).T @ design + np.diag(pull)
+    return np.asarray(np.linalg.solve(hessian, design.T @ score - pull * (beta - prior)), dtype=np.float64)
+
+
+def _prior(design: Floats, level: float, strata_count: int) -> Floats:
+    prior = np.zeros(design.shape[1])
+    prior[:strata_count] = level
+    return prior
+
+
+def _count(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
+    """Negative binomial: variance μ + φ μ²; φ by moments, 0 when the counts vary less than Poisson's."""
+    design, penalty = _design(table)
+    offset = np.log(exposure)
+    prior = _prior(design, float(np.log((y.sum() + 0.5) / exposure.sum())), len(np.unique(table.strata)))
+    beta, phi = prior.copy(), 0.5
+    for _ in range(_DISPERSION_ROUNDS):
+        for _ in range(_ROUNDS):
+            mean = np.exp(np.clip(design @ beta + offset, -_MOST_EXPONENT, _MOST_EXPONENT))
+            shrunk = 1 + phi * mean
+            step = _solve(design, penalty, mean / shrunk, (y - mean) / shrunk, beta, prior)
+            beta = beta + np.clip(step, -2, 2)
+            if np.abs(step).max() < 1e-6:
+                break
+        mean = np.exp(np.clip(design @ beta + offset, -_MOST_EXPONENT, _MOST_EXPONENT))
+        freedom = max(1.0, len(y) - len(np.unique(table.strata)))
+        phi = max(0.0, float((((y - mean) ** 2 - mean) / mean**2).clip(max=50).sum() / freedom))
+    return (y - mean) / (1 + phi * mean), mean, 1 / (1 + phi * mean), phi
+
+
+def _share(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
+    """Beta-binomial: variance n π (1 − π) (1 + (n − 1) ρ); ρ by moments."""
+    design, penalty = _design(table)
+    share = (y.sum() + 0.5) / (exposure.sum() + 1)
+    prior = _prior(design, float(np.log(share / (1 - share))), len(np.unique(table.strata)))
+    beta, rho = prior.copy(), 0.1
+    for _ in range(_DISPERSION_ROUNDS):
+        for _ in range(_ROUNDS):
+            chance = _logistic(design @ beta)
+            inflation = 1 + (exposure - 1) * rho
+            information = exposure * chance * (1 - chance) / inflation
+            step = _solve(design, penalty, information, (y - exposure * chance) / inflation, beta, prior)
+            beta = beta + np.clip(step, -2, 2)
+            if np.abs(step).max() < 1e-6:
+                break
+        chance = _logistic(design @ beta)
+        squares = (y - exposure * chance) ** 2 / (exposure * chance * (1 - chance))
+        many = exposure > 1
+        freedom = max(1.0, many.sum() - len(np.unique(table.strata)))
+        excess = (squares[many] - 1).sum() / freedom if many.any() else 0.0
+        rho = float(np.clip(excess / max(1e-9, float(np.median(exposure[many] - 1)) if many.any() else 1.0), 0.0, 0.9))
+    inflation = 1 + (exposure - 1) * rho
+    return (y - exposure * chance) / inflation, exposure * chance, 1 / inflation, rho
+
+
+def _size(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
+    """Return log-linear residuals with Huber weights; dispersion is the robust standard deviation."""
+    design, penalty = _design(table)
+    target = np.log(y / exposure)
+    strata_count = len(np.unique(table.strata))
+    prior = _prior(design, float(np.median(target)), strata_count)
+    beta, weight = prior.copy(), np.ones(len(y))
+    for _ in range(_ROUNDS):
+        step = _solve(design, penalty, weight, weight * (target - design @ beta), beta, prior)
+        beta = beta + step
+        residual = target - design @ beta
+        scale = max(1e-9, float(np.median(np.abs(residual - np.median(residual)))) * 1.4826)
+        weight = np.minimum(1.0, _HUBER / np.maximum(np.abs(residual / scale), 1e-12))
+        if np.abs(step).max() < 1e-6:
+            break
+    return residual / scale * weight, design @ beta, weight, scale
+
+
+def _logistic(x: Floats) -> Floats:
+    found: Floats = np.clip(1 / (1 + np.exp(-np.clip(x, -_MOST_EXPONENT, _MOST_EXPONENT))), 1e-6, 1 - 1e-6)
+    return found
+
+
+def _normal_scores(values: Floats, strata: Integers) -> Floats:
+    """Return normal scores of ranks within each stratum, scaled back to the stratum's spread."""
+    found = np.zeros_like(values)
+    normal = NormalDist()
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        ranks = np.argsort(np.argsort(values[rows], kind="stable"), kind="stable")
+        found[rows] = [normal.inv_cdf((rank + 0.5) / len(rows)) for rank in ranks]
+    return found
+
+
+def _winsorised(values: Floats, strata: Integers) -> Floats:
+    found = values.copy()
+    for stratum in np.unique(strata):
+        rows = strata == stratum
+        low, high = np.quantile(values[rows], (_WINSORISED, 1 - _WINSORISED))
+        found[rows] = np.clip(values[rows], low, high)
+    return found
