@@ -34,7 +34,7 @@ class Line:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def breaks_at(self, word: bytes, *, delivers: bool) -> None:
-        """Break the line once, at `word` (COMMIT: the one after the ledger's row), before or after the server hears it."""
+        """Break the line once, at `word` (COMMIT: after the ledger's row), before or after the server hears it."""
         self.word, self.delivers, self.is_armed = word, delivers, word != b"COMMIT"
 
     def _serve(self) -> None:
