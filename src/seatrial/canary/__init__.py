@@ -1,4 +1,4 @@
-"""Did a coding agent change?  In the making: the model of what happened in a session, and the statistics over sessions.
+"""Did a coding agent change?  In the making: a reader of logs, the model of a session, statistics over sessions.
 
-Readers, history, verdict and report are not built yet; `seatrial canary` does not exist.
+Other readers, history, verdict and report are not built yet; `seatrial canary` does not exist.
 """

@@ -1,1 +1,1 @@
-"""From log files to sessions: what all formats share so far, lines of JSON and values that may be of any type."""
+"""From log files to sessions; Claude Code's so far."""
