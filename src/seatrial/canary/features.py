@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 LABELS = ("model", "version", "effort", "entrypoint", "permission", "tools", "format")
 """Labels of a session; each is what at least 80 % of its messages carry, else `mixed`; empty when unknown."""
@@ -42,6 +43,7 @@ class Features:
     project: str
     """Name of the folder that was worked in, without what is above it."""
     start: float
+    """Of the sitting with the most model calls: a session that goes on after eight hours has several."""
     end: float
     population: str = "person"
     parent: str = ""
@@ -57,10 +59,15 @@ class Features:
     spread: dict[str, dict[str, int]] = field(default_factory=dict)
     """How many messages carry each value of a label, for `model`, `version` and `effort`."""
     fields: tuple[str, ...] = ()
+    """Which fields that metrics depend on the log has."""
     cells: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     covariates: dict[str, float] = field(default_factory=dict)
     language: str = ""
     usage: list[DayUsage] = field(default_factory=list)
+    copied: int = 0
+    """Messages left out because an earlier session has them: this one goes on from it."""
+    wordings: int = 0
+    """Version of the lists of wordings that were counted."""
     excluded: str = ""
     """Why this session is not judged: `scripted`, `sub-agent`, `no typed prompt`, `unreadable`, …; empty if it is."""
 
@@ -68,3 +75,23 @@ class Features:
         """Return numerator and exposure of a metric over the whole session."""
         pairs = [cell[metric] for cell in self.cells.values() if metric in cell]
         return sum(y for y, _ in pairs), sum(e for _, e in pairs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as values of JSON."""
+        found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        found["usage"] = [
+            [getattr(row, entry.name) for entry in fields(DayUsage)] for row in self.usage
+        ]  # fmt: skip
+        return found
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> Features:
+        """Return what `as_dict` was made of; what a newer version has added is left out."""
+        known = {entry.name for entry in fields(cls)}
+        made = cls(**{name: value for name, value in given.items() if name in known})
+        made.fields = tuple(made.fields)
+        made.usage = [DayUsage(*row) for row in given.get("usage", [])]
+        made.cells = {
+            name: {metric: (pair[0], pair[1]) for metric, pair in cell.items()} for name, cell in made.cells.items()
+        }
+        return made

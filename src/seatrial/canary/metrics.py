@@ -34,13 +34,15 @@ class Metric:
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("reads_per_edit", "reads per edit", "count", "files read", "edits", "down", ("tools",)),
-    Metric("research_per_change", "research per change", "count", "reads and searches", "edits", "down", ("tools",)),
-    Metric("blind_edits", "blind edits", "share", "edits of files not seen before", "edits", "up", ("tools",)),
+    Metric("reads_per_edit", "reads per edit", "count", "files read", "edits", "down", ("known_tools",)),
+    Metric(
+        "research_per_change", "research per change", "count", "reads and searches", "edits", "down", ("known_tools",)
+    ),
+    Metric("blind_edits", "blind edits", "share", "edits of files not seen before", "edits", "up", ("known_tools",)),
     Metric("errors", "failed tool calls", "share", "tool results that are errors", "tool results", "up", ("is_error",)),
     Metric("interrupts", "interrupts per prompt", "count", "interrupts", "typed prompts", "up"),
-    Metric("corrections", "prompts that correct", "share", "correcting prompts", "typed prompts", "up"),
-    Metric("rewrites", "whole-file writes", "share", "whole-file writes", "edits", "neutral", ("tools",)),
+    Metric("corrections", "prompts that correct", "share", "correcting prompts", "prompts after the first", "up"),
+    Metric("rewrites", "whole-file writes", "share", "whole-file writes", "edits", "neutral", ("known_tools",)),
     Metric("calls_per_prompt", "model calls per prompt", "count", "model calls", "typed prompts", "neutral"),
     Metric(
         "output_per_prompt", "output tokens per prompt", "size", "output tokens", "typed prompts", "neutral", ("usage",)

@@ -10,8 +10,10 @@ import re
 from pathlib import PurePath
 from typing import Any
 
+import orjson
+
 from seatrial.canary import tools
-from seatrial.canary.events import ApiMessage, Interrupt, Note, Prompt, PromptOrigin, Session, ToolResult
+from seatrial.canary.events import ApiMessage, Interrupt, Note, Prompt, PromptOrigin, Session, ToolResult, Usage
 from seatrial.canary.readers.lines import Lines, Stream
 from seatrial.canary.readers.values import Clock, anthropic_usage, items, mapping, text
 
@@ -24,11 +26,37 @@ _KNOWN = frozenset(
 )
 _SKIPPED = (b'{"type":"file-history', b'{"type": "file-history')
 _PROGRESS = re.compile(rb'"type": ?"progress"')
+_HEAD = 2000
+"""Bytes at the beginning of a line in which its type is looked for."""
+_USER, _COPY, _AFTER_COPY = b'"type":"user"', b',"toolUseResult":', b',"sourceToolAssistantUUID":"'
+_TAIL = 2000
+"""Bytes at the end of a line in which the keys after the copy of a tool's result are looked for."""
+_NEEDED = frozenset({"message", "uuid", "timestamp", "sessionId", "parentUuid", "sourceToolAssistantUUID"})
 _NOTIFICATION = "task-notification"
 _INTERRUPT = "[Request interrupted by user"
 _COMMAND = re.compile(r"<command-name>\s*(/?[^<\s]+)")
 _MADE_UP = ("<", "Caveat:", "This session is being continued")
 _DENIED = ("The user doesn't want to proceed", "The user doesn't want to take this action")
+
+
+def _without_copy(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a tool's result without the second, structured copy of it, which is most of the line.
+
+    None where the line has not that form.  Each result has another parent, so that a line which ends as a different one
+    than it began, two lines that have run into each other, is found.
+    """
+    if line.find(_USER, 0, _HEAD) < 0:
+        return None
+    begin = line.find(_COPY)
+    end = line.rfind(_AFTER_COPY, max(begin, len(line) - _TAIL)) if begin > 0 else -1
+    if end < 0 or line.find(b"\0", begin, end) >= 0:
+        return None
+    try:
+        entry: dict[str, Any] = orjson.loads(line[:begin] + line[end:])
+    except orjson.JSONDecodeError:
+        return None
+    is_whole = entry.keys() >= _NEEDED and entry["parentUuid"] == entry["sourceToolAssistantUUID"]
+    return entry if is_whole else None
 
 
 def read(stream: Stream, name: str) -> Session:
@@ -55,13 +83,18 @@ class _Reader:
         self.fields: set[str] = set()
         self.used: set[str] = set()
         self.ids: dict[str, int] = {}
+        self.last: ApiMessage | None = None
+        self.last_counts: dict[str, Any] = {}
+        """Those of the last line of `last`: most lines of a message repeat them."""
 
     def read(self, stream: Stream) -> Session:
         lines = Lines(stream, self.health)
         for line in lines:
-            if line.startswith(_SKIPPED) or (b'"usage"' not in line and _PROGRESS.search(line, 0, 2000)):
+            if line.startswith(_SKIPPED):
                 continue
-            entry = lines.decode(line)
+            if line.find(b'"progress"', 0, _HEAD) >= 0 and _PROGRESS.search(line, 0, _HEAD) and b'"usage"' not in line:
+                continue
+            entry = _without_copy(line) or lines.decode(line)
             if entry is not None:
                 self._entry(entry)
         session = self.session
@@ -75,13 +108,11 @@ class _Reader:
 
     def _entry(self, entry: dict[str, Any]) -> None:
         kind = text(entry.get("type"), self.health)
-        if kind == "progress":
-            self._progress(entry)
-            return
-        if kind in _KNOWN:
-            return
         if kind not in ("assistant", "user", "system"):
-            self.health.unknown[kind] = self.health.unknown.get(kind, 0) + 1
+            if kind == "progress":
+                self._progress(entry)
+            elif kind not in _KNOWN:
+                self.health.unknown[kind] = self.health.unknown.get(kind, 0) + 1
             return
         unique = text(entry.get("uuid"), self.health)
         if unique:
@@ -106,35 +137,46 @@ class _Reader:
         found = text(entry.get("sessionId"), self.health)
         if found:
             self.ids[found] = self.ids.get(found, 0) + 1
-        session.cwd = session.cwd or text(entry.get("cwd"), self.health)
-        session.branch = session.branch or text(entry.get("gitBranch"), self.health)
-        session.entrypoint = session.entrypoint or text(entry.get("entrypoint"), self.health)
+        if not session.cwd:
+            session.cwd = text(entry.get("cwd"), self.health)
+        if not session.branch:
+            session.branch = text(entry.get("gitBranch"), self.health)
+        if not session.entrypoint and "entrypoint" in entry:
+            session.entrypoint = text(entry["entrypoint"], self.health)
 
     def _answer(self, entry: dict[str, Any], at: float, into: dict[str, ApiMessage]) -> None:
-        message = mapping(entry.get("message"), self.health)
-        model = text(message.get("model"), self.health)
-        key = text(message.get("id"), self.health) or text(entry.get("uuid"), self.health)
-        request = text(entry.get("requestId"), self.health)
+        health = self.health
+        message = mapping(entry.get("message"), health)
+        model = text(message.get("model"), health)
+        key = text(message.get("id"), health) or text(entry.get("uuid"), health)
+        request = text(entry.get("requestId"), health)
         key = f"{key}:{request}" if request else key
-        usage = anthropic_usage(mapping(message.get("usage"), self.health), self.health)
+        counts = mapping(message.get("usage"), health)
         known = into.get(key)
         if known is None:
-            known = ApiMessage(key, at, model, text(entry.get("version"), self.health), usage=usage)
-            known.first_usage.raise_to(usage)
+            usage = self._usage(counts)
+            known = ApiMessage(key, at, model, text(entry.get("version"), health), "", usage)
             known.is_error = model == SYNTHETIC or entry.get("isApiErrorMessage") is True
+            known.first_usage.raise_to(usage)
             into[key] = known
             if into is self.messages:
                 self.session.events.append(known)
-        known.usage.raise_to(usage)
-        known.effort = known.effort or text(entry.get("effort"), self.health)
-        if known.effort:
-            self.fields.add("effort")
-        if "cache_read_input_tokens" in mapping(message.get("usage"), self.health):
-            self.fields.add("cache")
+        elif known is not self.last or counts != self.last_counts:
+            known.usage.raise_to(self._usage(counts))
+        self.last, self.last_counts = known, counts
+        if "effort" in entry:
+            known.effort = known.effort or text(entry["effort"], health)
+            if known.effort:
+                self.fields.add("effort")
         content = message.get("content")
-        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else items(content, self.health)
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else items(content, health)
         for block in blocks:
-            self._block(mapping(block, self.health), known, at, into is self.messages)
+            self._block(mapping(block, health), known, at, into is self.messages)
+
+    def _usage(self, counts: dict[str, Any]) -> Usage:
+        if "cache_read_input_tokens" in counts:
+            self.fields.add("cache")
+        return anthropic_usage(counts, self.health)
 
     def _block(self, block: dict[str, Any], message: ApiMessage, at: float, is_own: bool) -> None:
         kind = block.get("type")
