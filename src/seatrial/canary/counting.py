@@ -27,7 +27,7 @@ class Turns:
         self._calls = self._known_calls = 0
         self._last_message = 0.0
         self._was_idle = False
-        self._denied: set[str] = set()
+        self._has_tokens = False
 
     def add(self, event: Event) -> None:
         """Count one event; what comes before the first prompt belongs to no turn."""
@@ -50,9 +50,11 @@ class Turns:
 
     @property
     def fields(self) -> frozenset[str]:
-        """Return the fields that the calls show: `known_tools` when what at least 80 % of them do is known by name."""
-        is_known = self._calls > 0 and self._known_calls >= _KNOWN_SHARE * self._calls
-        return frozenset({"known_tools"} if is_known else ())
+        """Return what the events show: `usage` if tokens are counted; `known_tools` if 80 % of the calls have known names."""
+        found = {"usage"} if self._has_tokens else set()
+        if self._calls > 0 and self._known_calls >= _KNOWN_SHARE * self._calls:
+            found.add("known_tools")
+        return frozenset(found)
 
     def cells(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Return numerator and exposure of each metric by class of prompt."""
@@ -85,6 +87,7 @@ class Turns:
             return
         self._count("calls_per_prompt", 1, 0)
         self._count("output_per_prompt", message.usage.output, 0)
+        self._has_tokens = self._has_tokens or message.usage.output > 0
         self._count("thinking_per_call", float(message.thinking_blocks > 0), 1)
         self._count("text_per_tool_call", len(message.text), 0)
         if message.signatures:

@@ -94,9 +94,12 @@ def log_ratios(table: Table, residuals: Residuals, column: int, after: Flags, dr
     return clipped
 
 
-def size_at(table: Table, residuals: Residuals, column: int, after: Flags, draws: Floats) -> Size:
-    """Return the size of a change at a boundary that was not searched for."""
-    point = float(log_ratios(table, residuals, column, after, np.ones((1, table.size)))[0])
+def size_at(
+    table: Table, residuals: Residuals, column: int, after: Flags, draws: Floats, weight: Floats | None = None
+) -> Size:
+    """Return the size of a change at a boundary that was not searched for; `weight` [s] is 1 for all by default."""
+    once = np.ones((1, table.size)) if weight is None else weight[None, :]
+    point = float(log_ratios(table, residuals, column, after, once)[0])
     return _sized(point, log_ratios(table, residuals, column, after, draws))
 
 

@@ -28,7 +28,7 @@ CREATE TABLE sessions(
     id INTEGER PRIMARY KEY, agent TEXT NOT NULL, session TEXT NOT NULL, project TEXT NOT NULL, start REAL NOT NULL,
     features TEXT NOT NULL, content BLOB NOT NULL, events INTEGER NOT NULL, output INTEGER NOT NULL, excluded TEXT,
     file INTEGER, began REAL NOT NULL, mtime_ns INTEGER NOT NULL, path TEXT NOT NULL,
-    first_seen REAL NOT NULL, last_seen REAL NOT NULL, gone INTEGER NOT NULL DEFAULT 0,
+    first_seen REAL NOT NULL, last_seen REAL NOT NULL, wordings INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0,
     stale INTEGER NOT NULL DEFAULT 0, UNIQUE(agent, session));
 CREATE INDEX sessions_start ON sessions(start);
 CREATE TABLE files(

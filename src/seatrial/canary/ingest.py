@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from seatrial import paths
-from seatrial.canary import archives, readers
+from seatrial.canary import archives, phrases, readers
 from seatrial.canary.census import read_prompts, record_prompts
 from seatrial.canary.discovery import Log, Skipped, Sources, as_text, gone, state_of
 from seatrial.canary.events import AgentName, Health, Session
@@ -59,6 +59,7 @@ class IngestReport:
     kept: int = 0
     """Rewritten logs that show less of their session than was known."""
     read_again: int = 0
+    """Logs that did not change and were read once more: messages became another's, or other wordings are counted."""
     skipped: list[Skipped] = field(default_factory=list)
     lost: dict[str, Any] = field(default_factory=dict)
     """See `History.lost`."""
@@ -144,8 +145,8 @@ class _Ingest:
                 self._archive(log, None)
             elif log.form == "prompts":
                 self._prompts(log)
-        self._read_stale()
         self._mark_gone()
+        self._read_stale()
         self.result.lost = self.history.lost()
         return self.result
 
@@ -318,10 +319,14 @@ class _Ingest:
         self._progress(size)
 
     def _read_stale(self) -> None:
-        """Read the sessions again of which messages became another's, also those that an ingest was killed before."""
+        """Read the sessions again of which messages became another's, also those that an ingest was killed before.
+
+        And those whose wordings were counted by other lists than there are now, so that all compare.
+        """
         rows = self.history.rows(
             "SELECT files.* FROM sessions JOIN files ON files.id = sessions.file"
-            " WHERE stale = 1 AND files.gone = 0 ORDER BY files.path"
+            " WHERE (stale = 1 OR wordings <> ?) AND files.gone = 0 ORDER BY files.path",
+            phrases.version(),
         )
         of_archives: dict[str, set[str]] = {}
         of_databases: dict[str, list[Log]] = {}

@@ -41,13 +41,13 @@ class Residuals:
 
 
 def fit(table: Table) -> Residuals:
-    """Fit every metric's null model; see `Residuals`."""
+    """Fit every metric's null model; rare events have none, and what never varies needs none.  See `Residuals`."""
     shape = (table.size, len(table.metrics))
     scores, known, expected, weights = (np.zeros(shape) for _ in range(4))
     dispersion = np.zeros(len(table.metrics))
     for place, metric in enumerate(table.metrics):
         usable = _usable(metric, table.numerators[:, place], table.exposures[:, place])
-        if usable.sum() < 3:
+        if metric.family == "rare" or usable.sum() < 3 or _is_constant(metric, table, usable, place):
             continue
         part = table.select(usable)
         y, exposure = part.numerators[:, place], part.exposures[:, place]
@@ -70,6 +70,12 @@ def _usable(metric: Metric, y: Floats, exposure: Floats) -> Flags:
     if metric.family == "size":
         return (exposure > 0) & (y > 0)
     return exposure > 0
+
+
+def _is_constant(metric: Metric, table: Table, usable: Flags, place: int) -> bool:
+    """Whether a count or a share is 0, or a share 1, in every session: there is nothing to fit."""
+    y, exposure = table.numerators[usable, place], table.exposures[usable, place]
+    return metric.family != "size" and (not y.any() or (metric.family == "share" and bool((y >= exposure).all())))
 
 
 def _design(table: Table) -> tuple[Floats, Floats]:

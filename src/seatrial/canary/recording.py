@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from seatrial.canary import extraction
+from seatrial.canary import extraction, phrases
 from seatrial.canary.discovery import INSIDE, Log, gone
 from seatrial.canary.events import ApiMessage, Health, Prompt, Session, ToolCall
 from seatrial.canary.history import History
@@ -61,7 +61,8 @@ def identity_of(session: Session) -> str:
 
 
 def record(history: History, reading: Reading, *, again: bool = False) -> Taken:
-    """Take a reading into the history; `again` when its session is read once more since messages of it changed owner.
+    """Take a reading into the history; `again` when its session is read once more since messages of it changed owner,
+    or since other wordings are counted now.
 
     Raises StoreError when the history is damaged or cannot be written.
     """
@@ -122,14 +123,18 @@ class _Recorder:
         log = self.reading.log
         began = min((event.at for event in session.events if event.at), default=log.mtime_ns / 1e9)
         rank = (row["began"], row["mtime_ns"], row["path"]) if row else (began, log.mtime_ns, log.name)
-        is_used = row is None or again or view > (known := (row["events"], row["output"]))
-        is_used = is_used or (view == known and row is not None and row["file"] == file)
+        known = (row["events"], row["output"]) if row else (0, 0)
+        is_own = row is not None and row["file"] == file
+        is_used = view > known or (view == known and (is_own or again))
         number = int(row["id"]) if row else None
         others = self._owned(session, number, rank, is_used)
         if not is_used:
             assert row is not None
-            self.taken.is_less = view < known and row["file"] == file
-            self.connection.execute("UPDATE sessions SET last_seen = ?, gone = 0 WHERE id = ?", (self.now, number))
+            self.taken.is_less = view < known and is_own
+            self.connection.execute(
+                "UPDATE sessions SET last_seen = ?, gone = 0, stale = stale AND NOT ?, wordings = ? WHERE id = ?",
+                (self.now, again, phrases.version(), number),
+            )
             return int(row["id"])
         kept = extraction.of_session(
             session, place=self.reading.place, is_owned=lambda key: key_of(session.agent, key) in others
@@ -142,13 +147,14 @@ class _Recorder:
         self.taken.is_updated = row is not None and row["content"] != content
         found = self._one(
             "INSERT INTO sessions(agent, session, project, start, features, content, events, output, excluded, file,"
-            " last_seen, began, mtime_ns, path, first_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " last_seen, wordings, began, mtime_ns, path, first_seen)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT(agent, session) DO UPDATE SET project = excluded.project, start = excluded.start,"
             " features = excluded.features, content = excluded.content, events = excluded.events,"
             " output = excluded.output, excluded = excluded.excluded, file = excluded.file,"
-            " last_seen = excluded.last_seen, gone = 0, stale = 0 RETURNING id",
+            " last_seen = excluded.last_seen, wordings = excluded.wordings, gone = 0, stale = 0 RETURNING id",
             *(session.agent, identity, kept.project, kept.start, text.decode(), content, *view, kept.excluded, file),
-            *(self.now, *rank, self.now),
+            *(self.now, kept.wordings, *rank, self.now),
         )
         assert found is not None
         self._claim(session, int(found["id"]), others)

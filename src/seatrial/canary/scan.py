@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from seatrial.canary.table import Floats, Integers
 SESSIONS_A_SIDE = 10
 DAYS_A_SIDE = 5
 FEWEST_BLOCKS = 8
-_RESEMBLING, _RESEMBLING_BOUND = 0.1, 0.2
+_RESEMBLING = 0.1
 
 
 @dataclass(frozen=True)
@@ -131,31 +132,40 @@ def _moved_blocks(days: Integers, random: np.random.Generator, block_days: int) 
     return np.concatenate([pieces[index] for index in random.permutation(len(pieces))])
 
 
-def resemblance(scores: Floats, days: Integers, strata: Integers) -> tuple[float, float]:
-    """Return how much a day's mean residual resembles that of the active day before, and its 95 % upper bound.
+def resemblance(scores: Floats, days: Integers, strata: Integers) -> tuple[Floats, int]:
+    """Return how much a day's mean residual resembles that of the active day before, [k], and the number of such pairs.
 
-    The largest over metrics of the correlation pooled over strata, weighted by their number of days.
+    A correlation pooled over strata, weighted by their number of days; 0 when there are fewer than 5 pairs.
     """
-    best = (0.0, 0.0)
-    for column in range(scores.shape[1]):
-        products, squares, pairs = 0.0, 0.0, 0
-        for stratum in np.unique(strata):
-            rows = strata == stratum
-            _, where = np.unique(days[rows], return_inverse=True)
-            size = np.bincount(where)
-            if len(size) < 4:
-                continue
-            means = np.bincount(where, scores[rows, column]) / size
-            means = (means - means.mean()) * np.sqrt(size)
-            products += float((means[1:] * means[:-1]).sum())
-            squares += float((means**2).sum()) * (len(means) - 1) / len(means)
-            pairs += len(means) - 1
-        if pairs >= 5 and squares > 0:
-            # Centred on their own mean, independent days have a correlation of about -1/n.
-            found = products / squares + 1 / pairs
-            if found > best[0]:
-                best = (found, found + 1.645 / np.sqrt(pairs))
-    return best
+    products, squares, pairs = np.zeros(scores.shape[1]), np.zeros(scores.shape[1]), 0
+    for stratum in np.unique(strata):
+        rows = strata == stratum
+        _, where = np.unique(days[rows], return_inverse=True)
+        size = np.bincount(where)
+        if len(size) < 4:
+            continue
+        sums = np.zeros((len(size), scores.shape[1]))
+        np.add.at(sums, where, scores[rows])
+        means = sums / size[:, None]
+        means = (means - means.mean(axis=0)) * np.sqrt(size)[:, None]
+        products += (means[1:] * means[:-1]).sum(axis=0)
+        squares += (means**2).sum(axis=0) * (len(means) - 1) / len(means)
+        pairs += len(means) - 1
+    if pairs < 5:
+        return np.zeros(scores.shape[1]), pairs
+    # Centred on their own mean, independent days have a correlation of about -1/n.
+    found: Floats = np.where(squares > 0, products / np.maximum(squares, 1e-12) + 1 / pairs, 0.0)
+    return found, pairs
+
+
+def do_resemble(correlations: Floats, pairs: int) -> bool:
+    """Whether days resemble each other: all metrics [k] together by more than 0.1, or one of them beyond chance."""
+    if pairs < 5 or not len(correlations):
+        return False
+    normal = NormalDist()
+    one = normal.inv_cdf(1 - 0.05 / len(correlations)) / np.sqrt(pairs)
+    together = max(_RESEMBLING, normal.inv_cdf(0.95) / np.sqrt(pairs * len(correlations)))
+    return bool(correlations.max() > one or correlations.mean() > together)
 
 
 def scan(

@@ -24,6 +24,7 @@ from tests.unit.canary.claude_logs import BEGIN, lines, name, session_lines, tur
 from tests.unit.canary.ingests import (
     FAMILY,
     contents,
+    counts,
     pack_family,
     small_tree,
     summed,
@@ -266,6 +267,22 @@ def test_killed_at_any_statement_the_next_ingest_ends_where_it_would_have(tmp_pa
 def test_the_exit_of_a_killed_ingest_is_a_kill(tmp_path: Path) -> None:
     write(tmp_path / "logs", name(1), session_lines(name(1), 1))
     assert killed_after(5, tmp_path / "h.db", tmp_path / "logs") == -signal.SIGKILL
+
+
+def test_sessions_whose_wordings_were_counted_by_other_lists_are_read_again(history: History, tmp_path: Path) -> None:
+    small_tree(tmp_path / "logs")
+    take(history, tmp_path / "logs")
+    known = history.sessions()
+    (tmp_path / "logs" / "dev1" / "-home-me-work" / f"{name(1)}.jsonl").unlink()
+    write(tmp_path / "logs" / "dev1", name(3), session_lines(name(3), 1))
+    with history.transaction() as connection:
+        connection.execute("UPDATE sessions SET wordings = 0, features = json_set(features, '$.wordings', 0)")
+    report = take(history, tmp_path / "logs")
+    # One is gone, one shows less now: they stay as they are, and are not read again and again.
+    assert (report.read_again, report.kept, report.skipped) == (2, 1, [])
+    assert [found.wordings for found in history.sessions()].count(0) == 2
+    assert take(history, tmp_path / "logs").read_again == 0
+    assert [counts(found) for found in history.sessions()] == [counts(found) for found in known]
 
 
 def test_two_ingests_at_once_wait_for_each_other(history: History, tmp_path: Path) -> None:

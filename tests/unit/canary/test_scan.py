@@ -132,9 +132,9 @@ def test_days_that_resemble_the_day_before_are_noticed() -> None:
     for day in range(1, 60):
         noise[day] = 0.7 * noise[day - 1] + random.normal()
     values = np.repeat(noise, 2)[:, None] + random.normal(size=(120, 1)) * 0.3
-    assert scan.resemblance(values - values.mean(), days, strata)[0] > 0.4
+    assert scan.resemblance(values - values.mean(), days, strata)[0][0] > 0.4
     plain = random.normal(size=(120, 1))
-    assert scan.resemblance(plain - plain.mean(), days, strata)[0] < 0.25
+    assert scan.resemblance(plain - plain.mean(), days, strata)[0][0] < 0.25
 
 
 def test_too_few_days_cannot_be_searched() -> None:
