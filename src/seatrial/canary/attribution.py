@@ -11,11 +11,12 @@ import math
 
 import numpy as np
 
+from seatrial.canary.boundary import Boundary
 from seatrial.canary.effect import Location
 from seatrial.canary.null import Residuals
 from seatrial.canary.suspects import Suspects, suspects_at
 from seatrial.canary.table import Flags, Floats, Integers, Table, stratum_means
-from seatrial.canary.verdict import Attribution, Part
+from seatrial.canary.verdict import Attribution, Label, Part
 
 _FEWEST_OF_A_CELL = 3
 _FEWEST_APART = 8
@@ -26,36 +27,47 @@ _PRECEDENTS = 2
 
 
 def attribute(
-    table: Table, residuals: Residuals, scores: Floats, column: int, location: Location, draws: Floats
+    table: Table,
+    residuals: Residuals,
+    scores: Floats,
+    column: int,
+    boundary: Boundary,
+    location: Location,
+    draws: Floats,
 ) -> Attribution:
-    """Return where a metric's change at `location` comes from.
+    """Return where a metric's change at a boundary comes from.
 
     `scores` [s, k] as they were searched; `draws` [b, s] say how often each session is drawn for the intervals.
     """
-    after = table.days >= location.day
-    composition, rate, incomparable = parts(table, residuals, column, after, draws)
-    found = suspects_at(table, column, location)
+    weighed = draws * boundary.rows
+    composition, rate, incomparable = parts(table, residuals, column, boundary, weighed)
+    found = suspects_at(table, column, boundary, location)
     base = Attribution("cannot tell", "", composition, rate, incomparable)
-    label, why = _who(table, scores[:, column], residuals.known[:, column] > 0, found, base, after, draws)
+    known = (residuals.known[:, column] > 0) & boundary.rows
+    label, why = _who(table, scores[:, column], known, found, base, weighed)
     return Attribution(label, why, composition, rate, incomparable)
 
 
 def parts(
-    table: Table, residuals: Residuals, column: int, after: Flags, draws: Floats
+    table: Table, residuals: Residuals, column: int, boundary: Boundary, draws: Floats
 ) -> tuple[Part | None, Part | None, float]:
-    """Return composition and rate as log ratios with intervals, and the share of work seen on one side only."""
+    """Return composition and rate as log ratios with intervals, and the share of work seen on one side only.
+
+    `draws` [b, s] are 0 for sessions that are not compared.
+    """
+    after, before = boundary.after, boundary.rows & ~boundary.after
     ys, exposures, names = _cells(table, column)
     is_size = table.metrics[column].family == "size"
     weight = np.ones(table.size) if is_size else residuals.weights[:, column]
     ys, exposures = ys * weight[:, None], exposures * weight[:, None]
-    ys, exposures = _pooled(ys, exposures, names, after)
-    shared = (exposures[after] > 0).any(axis=0) & (exposures[~after] > 0).any(axis=0)
+    ys, exposures = _pooled(ys, exposures, names, after, before)
+    shared = (exposures[after] > 0).any(axis=0) & (exposures[before] > 0).any(axis=0)
     total = exposures.sum()
     if not shared.any() or total <= 0:
         return None, None, 1.0
     incomparable = float(exposures[:, ~shared].sum() / total)
     ys, exposures = ys[:, shared], exposures[:, shared]
-    point = _kitagawa(ys, exposures, after, np.ones((1, table.size)), is_size)[0]
+    point = _kitagawa(ys, exposures, after, boundary.rows[None, :].astype(np.float64), is_size)[0]
     drawn = _kitagawa(ys, exposures, after, draws, is_size)
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     made = [Part(float(point[i]), (float(low[i]), float(high[i]))) for i in (0, 1)]
@@ -63,7 +75,7 @@ def parts(
 
 
 def _cells(table: Table, column: int) -> tuple[Floats, Floats, list[tuple[int, str]]]:
-    """Return numerators and exposures [s, c] by stratum and class of prompt; for sizes the logarithm's sum and count."""
+    """Return numerators and exposures [s, c] by stratum and class of prompt; for sizes logarithm and count."""
     metric = table.metrics[column]
     names: dict[tuple[int, str], int] = {}
     entries = []
@@ -82,9 +94,11 @@ def _cells(table: Table, column: int) -> tuple[Floats, Floats, list[tuple[int, s
     return ys, exposures, list(names)
 
 
-def _pooled(ys: Floats, exposures: Floats, names: list[tuple[int, str]], after: Flags) -> tuple[Floats, Floats]:
+def _pooled(
+    ys: Floats, exposures: Floats, names: list[tuple[int, str]], after: Flags, before: Flags
+) -> tuple[Floats, Floats]:
     """Pool the cells of a stratum that few sessions have on one of the sides."""
-    often = np.minimum((exposures[after] > 0).sum(axis=0), (exposures[~after] > 0).sum(axis=0))
+    often = np.minimum((exposures[after] > 0).sum(axis=0), (exposures[before] > 0).sum(axis=0))
     groups: dict[tuple[int, str], list[int]] = {}
     for place, (stratum, kind) in enumerate(names):
         groups.setdefault((stratum, kind if often[place] >= _FEWEST_OF_A_CELL else ""), []).append(place)
@@ -113,8 +127,8 @@ def _kitagawa(ys: Floats, exposures: Floats, after: Flags, draws: Floats, is_siz
 
 
 def _who(
-    table: Table, scores: Floats, known: Flags, found: Suspects, base: Attribution, after: Flags, draws: Floats
-) -> tuple[str, str]:
+    table: Table, scores: Floats, known: Flags, found: Suspects, base: Attribution, draws: Floats
+) -> tuple[Label, str]:
     if base.rate is None or base.composition is None:
         return "cannot tell", "no kind of work was seen both before and after"
     if abs(base.composition.log_ratio) > abs(base.rate.log_ratio):
@@ -124,10 +138,11 @@ def _who(
     harness = [name for name in ("version", "effort") if found.moved[name]]
     if found.moved["model"] and harness:
         return _apart(table, scores, known, found, harness[0], draws)
-    for name, label in (("model", "MODEL"), ("version", "HARNESS"), ("effort", "HARNESS")):
+    labels: tuple[tuple[str, Label], ...] = (("model", "MODEL"), ("version", "HARNESS"), ("effort", "HARNESS"))
+    for name, label in labels:
         if not found.moved[name]:
             continue
-        share = _share_explained(table, scores, known, found.sides[name], after)
+        share = _share_explained(table, scores, known, found.sides[name], found.boundary.after)
         if share < _LIKE_THE_DATE:
             return "cannot tell", f"the {name} changed too, but explains only {share:.0%} of what the date explains"
         others = "version and effort" if name == "model" else "model"
@@ -159,7 +174,7 @@ def _statistic(scores: Floats, strata: Integers, z: Floats) -> float:
 
 def _apart(
     table: Table, scores: Floats, known: Flags, found: Suspects, harness: str, draws: Floats
-) -> tuple[str, str]:
+) -> tuple[Label, str]:
     """Tell the model from the program where some sessions have one new and the other old."""
     model, program = found.sides["model"], found.sides[harness]
     rows = known & ~np.isnan(model) & ~np.isnan(program)

@@ -12,6 +12,11 @@ from seatrial.canary.events import ApiMessage, Event, Interrupt, Note, Prompt, T
 IDLE_SECONDS = 3600.0
 _KNOWN_SHARE = 0.8
 _TOKENS = 1000.0
+_SPOKEN = 80
+"""Characters of visible text from which a message can be too long for its tokens."""
+_CHARACTERS_A_TOKEN = 8
+"""More than any language's: a message with fewer tokens than its text needs was logged before it was finished."""
+_PARTIAL_SHARE = 0.2
 
 
 class Turns:
@@ -28,6 +33,7 @@ class Turns:
         self._last_message = 0.0
         self._was_idle = False
         self._has_tokens = False
+        self._spoken = self._partial = 0
 
     def add(self, event: Event) -> None:
         """Count one event; what comes before the first prompt belongs to no turn."""
@@ -51,17 +57,27 @@ class Turns:
     @property
     def fields(self) -> frozenset[str]:
         """Return what the events show: `usage` if tokens are counted; `known_tools` if 80 % of the calls have known names."""
-        found = {"usage"} if self._has_tokens else set()
+        found = {"usage"} if self._has_tokens and self.partial_share <= _PARTIAL_SHARE else set()
         if self._calls > 0 and self._known_calls >= _KNOWN_SHARE * self._calls:
             found.add("known_tools")
         return frozenset(found)
+
+    @property
+    def partial_share(self) -> float:
+        """Return the share of answers whose count of tokens is too small for their text: some versions log no final one."""
+        return self._partial / self._spoken if self._spoken else 0.0
 
     def cells(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Return numerator and exposure of each metric by class of prompt."""
         for name, lengths in self._signatures.items():
             self._sums[name]["signature_length"] = [statistics.median(lengths) * len(lengths), float(len(lengths))]
+        unusable = "" if "usage" in self.fields else "output_per_prompt"
         return {
-            name: {metric: (y, exposure) for metric, (y, exposure) in cell.items() if y or exposure}
+            name: {
+                metric: (y, exposure)
+                for metric, (y, exposure) in cell.items()
+                if (y or exposure) and metric != unusable
+            }
             for name, cell in self._sums.items()
         }
 
@@ -88,6 +104,9 @@ class Turns:
         self._count("calls_per_prompt", 1, 0)
         self._count("output_per_prompt", message.usage.output, 0)
         self._has_tokens = self._has_tokens or message.usage.output > 0
+        if len(message.text) >= _SPOKEN:
+            self._spoken += 1
+            self._partial += message.usage.output * _CHARACTERS_A_TOKEN < len(message.text)
         self._count("thinking_per_call", float(message.thinking_blocks > 0), 1)
         self._count("text_per_tool_call", len(message.text), 0)
         if message.signatures:

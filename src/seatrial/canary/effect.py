@@ -95,12 +95,12 @@ def log_ratios(table: Table, residuals: Residuals, column: int, after: Flags, dr
 
 
 def size_at(
-    table: Table, residuals: Residuals, column: int, after: Flags, draws: Floats, weight: Floats | None = None
+    table: Table, residuals: Residuals, column: int, after: Flags, draws: Floats, rows: Flags | None = None
 ) -> Size:
-    """Return the size of a change at a boundary that was not searched for; `weight` [s] is 1 for all by default."""
-    once = np.ones((1, table.size)) if weight is None else weight[None, :]
-    point = float(log_ratios(table, residuals, column, after, once)[0])
-    return _sized(point, log_ratios(table, residuals, column, after, draws))
+    """Return the size of a change at a boundary that was not searched for, over `rows` [s] (all by default)."""
+    weight = np.ones((1, table.size)) if rows is None else rows[None, :].astype(np.float64)
+    point = float(log_ratios(table, residuals, column, after, weight)[0])
+    return _sized(point, log_ratios(table, residuals, column, after, draws * weight))
 
 
 def searched_size(

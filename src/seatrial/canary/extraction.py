@@ -128,6 +128,7 @@ def _covariates(prompts: list[Prompt], turns: Turns) -> dict[str, float]:
     gaps = [b - a for a, b in itertools.pairwise(times) if 0 < b - a < SITTING_SECONDS]
     if gaps:
         found["seconds_between_prompts"] = statistics.median(gaps)
+    found["partial_usage_share"] = turns.partial_share
     if turns.result_sizes:
         found["result_characters"] = float(statistics.median(turns.result_sizes))
     return found

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seatrial.canary import attribution, formats, named, null, placebo, power, scan, search
+from seatrial.canary import attribution, formats, named, placebo, power, scan, search
+from seatrial.canary.boundary import Boundary, at_date
 from seatrial.canary.effect import Location, Size, resampled, searched_size, size_at
 from seatrial.canary.features import Features
 from seatrial.canary.rare import RareTest, can_be_tested, compare_rare
 from seatrial.canary.search import Prepared
 from seatrial.canary.suspects import suspects_at
-from seatrial.canary.table import Flags, Floats
+from seatrial.canary.table import Flags
 from seatrial.canary.verdict import (
     ALPHA,
     FEWEST_A_SIDE,
@@ -41,15 +42,15 @@ class Effort:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Everything that was found; `day` is the boundary that is shown, found (`is_searched`) or the middle."""
+    """Everything that was found; `boundary` is where it was, or the middle of the history when there is none."""
 
     verdict: Verdict
     reason: str
     findings: tuple[Finding, ...]
     standing: Standing
-    day: int
-    is_searched: bool
+    boundary: Boundary
     location: Location | None
+    """Where the change lies; None when none was found."""
     named: tuple[named.Named, ...]
     by_work: tuple[str, ...]
     """Metrics that moved, but not once what was asked for is taken into account."""
@@ -58,6 +59,13 @@ class Judgement:
     search: scan.Scan
     prepared: Prepared
     effort: Effort
+
+
+@dataclass(frozen=True)
+class _Change:
+    boundary: Boundary
+    size: Size
+    location: Location
 
 
 def judge(sessions: Sequence[Features], effort: Effort | None = None) -> Judgement:
@@ -72,99 +80,94 @@ class _Judge:
         self.random = np.random.default_rng(effort.seed)
         self.scan = search.search(prepared, effort.permutations, self.random)
         self.draws = resampled(self.table.strata, effort.draws, self.random)
-        self.middle = self.table.days >= self.table.days[self.table.size // 2] if self.table.size else np.zeros(0, bool)
+        self.middle = at_date(self.table, int(self.table.days[self.table.size // 2]) if self.table.size else 0)
 
     def run(self) -> Judgement:
-        significant = self._significant()
-        strongest = max(significant, key=lambda column: abs(self._statistic(column)), default=None)
-        location = significant[strongest][1] if strongest is not None else None
-        after = self.table.days >= location.day if location else self.middle
+        moved = {column: self._change(column) for column in self.prepared.searched if self._p(column) <= ALPHA}
+        strongest = max(moved, key=lambda column: abs(self._strongest_of(column)[0]), default=None)
+        shown = moved[strongest] if strongest is not None else None
+        boundary = shown.boundary if shown else self.middle
         compared = self._named()
-        findings = [self._finding(column, significant, after, compared) for column in range(len(self.table.metrics))]
+        findings = [self._finding(column, moved, boundary, compared) for column in range(len(self.table.metrics))]
         findings = _rare_that_can_be_tested(findings)
         calibration = None
         if self.effort.placebos:
             runs = self.effort.placebos, self.effort.plants
             calibration = placebo.calibrate(self.prepared, self.scan, *runs, self.random)
-        standing = self._standing(after, calibration)
+        standing = self._standing(boundary, calibration)
         verdict, reason = conclude(findings, standing)
-        day = int(self.table.days[after].min()) if after.any() else 0
         return Judgement(
-            verdict, reason, tuple(findings), standing, day, location is not None, location, tuple(compared),
-            self._explained_by_work(significant), self.prepared.formats.switches, calibration, self.scan, self.prepared,
+            verdict, reason, tuple(findings), standing, boundary, shown.location if shown else None, tuple(compared),
+            self._explained_by_work(moved), self.prepared.formats.switches, calibration, self.scan, self.prepared,
             self.effort,
         )  # fmt: skip
 
-    def _statistic(self, column: int) -> float:
+    def _strongest_of(self, column: int) -> tuple[float, Boundary]:
+        """Return a metric's largest statistic and where it is: at a date, or at a label's new value."""
+        if not self.scan.is_testable:
+            return 0.0, self.middle
         place = self.prepared.searched.index(column)
-        return float(self.scan.statistics[self.scan.best(place), place])
+        best = self.scan.best(place)
+        statistic, boundary = float(self.scan.statistics[best, place]), None
+        for entry, of_label in zip(self.prepared.new_values, self.scan.of_labels[:, place], strict=True):
+            if abs(of_label) > abs(statistic):
+                statistic, boundary = float(of_label), entry
+        return statistic, boundary or at_date(self.table, int(self.scan.candidates.days[best]))
 
-    def _significant(self) -> dict[int, tuple[Size, Location]]:
-        """Return size and location of each metric that moved by the search."""
-        found = {}
-        if self.scan.is_testable:
-            for place, column in enumerate(self.prepared.searched):
-                if self.scan.adjusted(self._statistic(column)) <= ALPHA:
-                    found[column] = searched_size(
-                        self.table,
-                        self.residuals,
-                        column,
-                        self.prepared.scores[:, column],
-                        self.effort.draws,
-                        self.random,
-                    )
-                    del place
-        return found
+    def _p(self, column: int) -> float:
+        return self.scan.adjusted(self._strongest_of(column)[0]) if self.scan.is_testable else 1.0
+
+    def _change(self, column: int) -> _Change:
+        boundary = self._strongest_of(column)[1]
+        if boundary.label:
+            size = size_at(self.table, self.residuals, column, boundary.after, self.draws, boundary.rows)
+            before = self.table.days[self.table.days < boundary.day]
+            return _Change(boundary, size, Location(boundary.day, int(before.max()), boundary.day))
+        scores = self.prepared.scores[:, column]
+        size, location = searched_size(self.table, self.residuals, column, scores, self.effort.draws, self.random)
+        return _Change(at_date(self.table, location.day), size, location)
 
     def _named(self) -> list[named.Named]:
         count = max(199, self.effort.permutations)
-        columns = self.prepared.searched
         return named.compare(
-            self.table, self.residuals, self.prepared.scores, columns, self.draws, count, self.random
-        )
+            self.table, self.residuals, self.prepared.scores, self.prepared.searched, self.prepared.labelled,
+            self.draws, count, self.random,
+        )  # fmt: skip
 
     def _finding(
-        self,
-        column: int,
-        significant: dict[int, tuple[Size, Location]],
-        after: Flags,
-        compared: Sequence[named.Named],
+        self, column: int, moved: dict[int, _Change], boundary: Boundary, compared: Sequence[named.Named]
     ) -> Finding:
-        metric = self.table.metrics[column]
-        if column in significant:
-            after = self.table.days >= significant[column][1].day
+        metric, change = self.table.metrics[column], moved.get(column)
+        boundary = change.boundary if change else boundary
+        before, after = boundary.rows & ~boundary.after, boundary.after
         has = self.table.exposures[:, column] > 0
-        sessions = int((has & ~after).sum()), int((has & after).sum())
-        before, later = self._value(column, ~after), self._value(column, after)
-        base = Finding(metric, "UNRESOLVED", "", sessions, before, later)
+        sessions = int((has & before).sum()), int((has & after).sum())
+        base = Finding(metric, "UNRESOLVED", "", sessions, self._value(column, before), self._value(column, after))
         if metric.family == "rare":
-            test = compare_rare(self.table.numerators[:, column], self.table.exposures[:, column], after.tolist())
+            rows = np.flatnonzero(boundary.rows)
+            numbers = self.table.numerators[rows, column], self.table.exposures[rows, column]
+            test = compare_rare(*numbers, after[rows].tolist())
             return replace(base, rare=test, p=test.p)
         obstacle = self._untestable(column, sessions, after)
         if obstacle:
             return replace(base, state="NOT TESTABLE", why=obstacle)
-        half = size_at(self.table, self.residuals, column, self.middle, self.draws)
+        here = size_at(self.table, self.residuals, column, after, self.draws, boundary.rows)
         if column not in self.prepared.searched:
-            return replace(base, size=size_at(self.table, self.residuals, column, after, self.draws))
-        statistic = self._statistic(column) if self.scan.is_testable else 0.0
-        p = self.scan.adjusted(statistic) if self.scan.is_testable else 1.0
+            return replace(base, size=here)
+        half = size_at(self.table, self.residuals, column, self.middle.after, self.draws)
         sizes = [half, *(entry.size for entry in compared if entry.metric == metric.name)]
-        searched = significant.get(column)
-        shown = searched[0] if searched else size_at(self.table, self.residuals, column, after, self.draws)
-        state = state_of(p=p, searched=searched[0] if searched else None, halves=sizes)
-        best = int(self.scan.candidates.days[self.scan.best(self.prepared.searched.index(column))]) if searched else 0
+        p = self._p(column)
+        state = state_of(p=p, searched=change.size if change else None, halves=sizes)
         made = replace(
-            base, state=state, size=shown, p=p, day=best, location=searched[1] if searched else None,
-            power=self._power(column, sessions),
+            base, state=state, size=change.size if change else here, p=p, boundary=boundary if change else None,
+            location=change.location if change else None, power=self._power(column, sessions),
         )  # fmt: skip
-        return self._attributed(made, column) if searched and state == "CHANGED" else made
+        return self._attributed(made, column, change) if change and state == "CHANGED" else made
 
-    def _attributed(self, finding: Finding, column: int) -> Finding:
-        assert finding.location is not None
-        found = attribution.attribute(
-            self.table, self.residuals, self.prepared.scores, column, finding.location, self.draws
-        )
-        is_same = not suspects_at(self.table, column, finding.location).moved["model"]
+    def _attributed(self, finding: Finding, column: int, change: _Change) -> Finding:
+        where = change.boundary, change.location
+        found = attribution.attribute(self.table, self.residuals, self.prepared.scores, column, *where, self.draws)
+        is_same = not suspects_at(self.table, column, *where).moved["model"]
         return with_attribution(finding, found, is_same_model=is_same)
 
     def _untestable(self, column: int, sessions: tuple[int, int], after: Flags) -> str:
@@ -199,8 +202,8 @@ class _Judge:
             return None
         return power.power_of(sigma, *sessions, self.scan.critical(ALPHA), RELEVANT)
 
-    def _standing(self, after: Flags, calibration: placebo.Placebo | None) -> Standing:
-        informative = 0
+    def _standing(self, boundary: Boundary, calibration: placebo.Placebo | None) -> Standing:
+        informative, after = 0, boundary.after
         for stratum in np.unique(self.table.strata):
             rows = self.table.strata == stratum
             informative += int(rows.sum()) if 0 < after[rows].sum() < rows.sum() else 0
@@ -219,25 +222,20 @@ class _Judge:
                 f" ({low:.0%} to {high:.0%}): it cannot be calibrated"
             )
         size = self.table.size
-        return Standing(
-            size, int((~after).sum()), int(after.sum()), informative / size if size else 0.0, tuple(reasons)
-        )
+        return Standing(size, *boundary.counts, informative / size if size else 0.0, tuple(reasons))
 
-    def _explained_by_work(self, significant: dict[int, tuple[Size, Location]]) -> tuple[str, ...]:
+    def _explained_by_work(self, moved: dict[int, _Change]) -> tuple[str, ...]:
         """Return the metrics that would have moved, had nobody looked at what was asked for."""
         if not self.scan.is_testable or not self.table.covariates.shape[1]:
             return ()
         plain = search.of_table(replace(self.table, covariates=np.zeros((self.table.size, 0))))
-        strongest = self._strongest(plain.chosen)
+        found = scan.statistics(plain.chosen, self.table.strata, self.scan.candidates)
+        strongest = np.abs(found).max(axis=0)
         return tuple(
             self.table.metrics[column].name
             for place, column in enumerate(plain.searched)
-            if column not in significant and self.scan.adjusted(float(strongest[place])) <= ALPHA
+            if column not in moved and self.scan.adjusted(float(strongest[place])) <= ALPHA
         )
-
-    def _strongest(self, scores: Floats) -> Floats:
-        found: Floats = np.abs(scan.statistics(scores, self.table.strata, self.scan.candidates)).max(axis=0)
-        return found
 
 
 def _rare_that_can_be_tested(findings: Sequence[Finding]) -> list[Finding]:
@@ -261,6 +259,3 @@ def _rare_that_can_be_tested(findings: Sequence[Finding]) -> list[Finding]:
             direction=direction if is_changed else "neutral",
         )  # fmt: skip
     return [made.get(finding.metric.name, finding) for finding in findings]
-
-
-__all__ = ["Effort", "Judgement", "judge", "null"]

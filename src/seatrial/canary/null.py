@@ -78,13 +78,18 @@ def _is_constant(metric: Metric, table: Table, usable: Flags, place: int) -> boo
     return metric.family != "size" and (not y.any() or (metric.family == "share" and bool((y >= exposure).all())))
 
 
-def _design(table: Table) -> tuple[Floats, Floats]:
-    """Return the design [s, g + p] and the penalty of each column: levels of strata, then covariates."""
+def _design(table: Table, extra: Floats | None = None) -> tuple[Floats, Floats]:
+    """Return the design [s, g + p] and the penalty of each column: levels of strata, covariates, and an `extra` [s]."""
     used = np.unique(table.strata)
     levels = (table.strata[:, None] == used[None, :]).astype(np.float64)
-    design = np.column_stack([levels, table.covariates])
+    columns = [levels, table.covariates]
+    if extra is not None and extra.std() > 1e-9:
+        columns.append(((extra - extra.mean()) / extra.std())[:, None])
+    design = np.column_stack(columns)
     penalty = np.full(design.shape[1], _PENALTY)
     penalty[: len(used)] = _LEVEL_PENALTY
+    if extra is not None:
+        penalty[len(used) + table.covariates.shape[1] :] = _LEVEL_PENALTY
     return design, penalty
 
 
@@ -104,8 +109,9 @@ def _prior(design: Floats, level: float, strata_count: int) -> Floats:
 
 def _count(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
     """Negative binomial: variance μ + φ μ²; φ by moments, 0 when the counts vary less than Poisson's."""
-    design, penalty = _design(table)
     offset = np.log(exposure)
+    # The first edits of a session take more reads than the later ones: the exponent of the exposure is free.
+    design, penalty = _design(table, offset)
     prior = _prior(design, float(np.log((y.sum() + 0.5) / exposure.sum())), len(np.unique(table.strata)))
     beta, phi = prior.copy(), 0.5
     for _ in range(_DISPERSION_ROUNDS):

@@ -14,9 +14,10 @@ import numpy as np
 
 from seatrial.canary import scan as scanning
 from seatrial.canary import search
-from seatrial.canary.effect import resampled, searched_size
+from seatrial.canary.effect import searched_size
 from seatrial.canary.scan import Scan
 from seatrial.canary.search import Prepared
+from seatrial.canary.table import Floats, Integers, Table
 from seatrial.canary.verdict import ALPHA, RELEVANT
 
 _DRAWS = 60
@@ -66,13 +67,10 @@ def _has_change(found: Scan) -> bool:
     return found.adjusted(float(np.abs(found.statistics).max(initial=0.0))) <= ALPHA
 
 
-def _alarms(prepared: Prepared, scores: np.ndarray, found: Scan, random: np.random.Generator) -> bool:  # type: ignore[type-arg]
+def _alarms(prepared: Prepared, scores: Floats, found: Scan, random: np.random.Generator) -> bool:
     """Whether one placebo gives a false alarm, by all the rules."""
     table = prepared.table
-    order = np.arange(table.size)
-    for stratum in np.unique(table.strata):
-        rows = np.flatnonzero(table.strata == stratum)
-        order[rows] = np.roll(rows, int(random.integers(len(rows))))
+    order = turned_round(table, random)
     statistics = scanning.statistics(scores[order], table.strata, found.candidates)
     strongest = np.abs(statistics).max(axis=0)
     for place in np.flatnonzero(strongest >= found.critical(ALPHA)):
@@ -85,6 +83,15 @@ def _alarms(prepared: Prepared, scores: np.ndarray, found: Scan, random: np.rand
         if abs(size.log_ratio) >= RELEVANT and size.is_clear:
             return True
     return False
+
+
+def turned_round(table: Table, random: np.random.Generator) -> Integers:
+    """Return an order [s] in which each stratum's sessions are turned round by a random number of places."""
+    order = np.arange(table.size)
+    for stratum in np.unique(table.strata):
+        rows = np.flatnonzero(table.strata == stratum)
+        order[rows] = np.roll(rows, int(random.integers(len(rows))))
+    return order
 
 
 def planted(prepared: Prepared, found: Scan, runs: int, random: np.random.Generator) -> dict[float, tuple[int, int]]:
@@ -107,14 +114,18 @@ def planted(prepared: Prepared, found: Scan, runs: int, random: np.random.Genera
             # From the middle third: a drop in the last week is no fair question.
             dates = found.candidates.firsts
             first = int(random.choice(dates[len(dates) // 3 : max(len(dates) // 3 + 1, 2 * len(dates) // 3)]))
-            counts = single.numerators[:, 0].astype(np.int64)
+            order = turned_round(table, random)
+            counts = single.numerators[order, 0].astype(np.int64)
             after = np.arange(table.size) >= first
             kept = np.where(after, random.binomial(counts, 1 - drop), counts).astype(np.float64)
-            made = search.of_table(replace(single, numerators=kept[:, None]))
+            moved = replace(
+                single,
+                numerators=kept[:, None],
+                exposures=single.exposures[order],
+                covariates=table.covariates[order],
+            )
+            made = search.of_table(moved)
             strongest = scanning.statistics(made.scores, table.strata, found.candidates)
             hits += bool(np.abs(strongest).max() >= found.critical(ALPHA))
         result[drop] = (hits, runs)
     return result
-
-
-__all__ = ["Placebo", "calibrate", "planted", "resampled", "wilson"]

@@ -36,10 +36,12 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Scan:
-    """`statistics` [c, k] are T_k(τ); `largest` [b] the sorted largest |T| of each permutation."""
+    """`statistics` [c, k] are T_k(τ) of dates, `of_labels` [c', k] those of labels; `largest` [b] the sorted largest |T|
+    of each permutation, over both."""
 
     candidates: Candidates
     statistics: Floats
+    of_labels: Floats
     largest: Floats
     block_days: int
     """0 when single sessions were moved, else the length of the blocks of days."""
@@ -176,24 +178,46 @@ def scan(
     permutations_count: int,
     random: np.random.Generator,
     block_days: int = 0,
+    contrasts: Floats | None = None,
 ) -> Scan:
-    """Look at every date and metric; `scores` [s, k] in time order, mean 0 in each stratum.
+    """Look at every date, every contrast [c', s] and every metric; `scores` [s, k] in time order, mean 0 in each stratum.
 
     `block_days` > 0 moves blocks of days.  Not testable without candidates, or with fewer than 8 blocks.
     """
     found = candidates(days, strata)
+    contrasts = np.zeros((0, len(days))) if contrasts is None else contrasts
     active = len(np.unique(days))
     is_testable = len(found.days) > 0 and (not block_days or active / block_days >= FEWEST_BLOCKS)
     if not is_testable:
-        return Scan(found, np.zeros((len(found.days), scores.shape[1])), np.zeros(0), block_days, False)
-    deviation = deviations(scores, strata, found)
-    usable = deviation > 1e-9
-    inverse = np.where(usable, 1 / np.where(usable, deviation, 1), 0.0)
+        none = np.zeros((len(found.days), scores.shape[1])), np.zeros((len(contrasts), scores.shape[1]))
+        return Scan(found, *none, np.zeros(0), block_days, False)
+    inverse = _inverse(deviations(scores, strata, found))
+    inverse_of_labels = _inverse(_contrast_deviations(scores, strata, contrasts))
     largest = np.empty(permutations_count)
     for index, order in enumerate(permutations(days, strata, permutations_count, random, block_days)):
-        largest[index] = np.abs(_after(scores[order], found.firsts) * inverse).max(initial=0.0)
+        moved = scores[order]
+        largest[index] = max(
+            np.abs(_after(moved, found.firsts) * inverse).max(initial=0.0),
+            np.abs((contrasts @ moved) * inverse_of_labels).max(initial=0.0),
+        )
     largest.sort()
-    return Scan(found, _after(scores, found.firsts) * inverse, largest, block_days, True)
+    of_labels = (contrasts @ scores) * inverse_of_labels
+    return Scan(found, _after(scores, found.firsts) * inverse, of_labels, largest, block_days, True)
+
+
+def _inverse(deviation: Floats) -> Floats:
+    usable = deviation > 1e-9
+    found: Floats = np.where(usable, 1 / np.where(usable, deviation, 1), 0.0)
+    return found
+
+
+def _contrast_deviations(scores: Floats, strata: Integers, contrasts: Floats) -> Floats:
+    """Return the standard deviation [c, k] of contrasts [c, s] over all permutations within strata."""
+    count = int(strata.max(initial=-1)) + 1
+    member = (strata[:, None] == np.arange(count)).astype(np.float64)
+    spread = (contrasts**2) @ member / np.maximum(member.sum(axis=0) - 1, 1)
+    found: Floats = np.sqrt(spread @ (member.T @ scores**2))
+    return found
 
 
 def block_length(days: Integers) -> int:

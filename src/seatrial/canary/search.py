@@ -7,23 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seatrial.canary import formats, null, scan
+from seatrial.canary import boundary, formats, null, scan
 from seatrial.canary.features import Features
 from seatrial.canary.metrics import METRICS, Metric
 from seatrial.canary.table import Flags, Floats, Table, build, stratum_means
 
+
 @dataclass(frozen=True)
 class Prepared:
-    """`searched` are the columns of the metrics whose dates are searched; `scores` [s, k] what is left of each session.
-
-    `raw` [s, k] is what would be left without covariates and without regard to the log's format.
-    """
+    """`searched` are the columns of the metrics whose dates are searched; `scores` [s, k] what is left of each session."""
 
     table: Table
     residuals: null.Residuals
     formats: formats.Formats
     searched: list[int]
     scores: Floats
+    labelled: list[boundary.Boundary]
+    """Every value of a label that can be compared."""
+
+    @property
+    def new_values(self) -> list[boundary.Boundary]:
+        """Return the values that came within the history: they are searched beside the dates."""
+        return [entry for entry in self.labelled if boundary.is_new(self.table, entry)]
 
     @property
     def chosen(self) -> Floats:
@@ -46,9 +51,11 @@ def of_table(table: Table) -> Prepared:
     searched = [
         index
         for index, metric in enumerate(table.metrics)
-        if metric.is_headline and metric.family != "rare" and residuals.known[:, index].sum() >= 2 * scan.SESSIONS_A_SIDE
+        if metric.is_headline
+        and metric.family != "rare"
+        and residuals.known[:, index].sum() >= 2 * scan.SESSIONS_A_SIDE
     ]
-    return Prepared(table, residuals, found, searched, scores)
+    return Prepared(table, residuals, found, searched, scores, boundary.of_labels(table))
 
 
 def block_days(prepared: Prepared) -> int:
@@ -91,4 +98,5 @@ def search(prepared: Prepared, count: int, random: np.random.Generator) -> scan.
         permutations_count=count,
         random=random,
         block_days=block_days(prepared),
+        contrasts=boundary.contrasts(table, prepared.new_values),
     )

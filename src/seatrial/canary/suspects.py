@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seatrial.canary.boundary import LABELS, Boundary
 from seatrial.canary.effect import Location
 from seatrial.canary.features import MIXED
 from seatrial.canary.table import Flags, Floats, Integers, Table, stratum_means
 
-LABELS = ("model", "version", "effort")
 _NEAR = 30
 _FEWEST = 5
 _MOVED = 0.5
@@ -20,7 +20,7 @@ _ROUNDS = 999
 
 @dataclass(frozen=True)
 class Suspects:
-    """What changed around a date.
+    """What changed at a boundary.
 
     `moved` says of each label whether most sessions carry another value after than before; `sides` [s] has 1 where a
     session's value belongs to the time after, 0 to that before, NaN where it is mixed or unknown; `control_p` is the
@@ -32,15 +32,16 @@ class Suspects:
     shown: dict[str, str]
     sides: dict[str, Floats]
     control_p: float
-    day: int
+    boundary: Boundary
 
     def precedents(self, table: Table, scores: Floats, known: Flags) -> tuple[int, float, float]:
         """Return how many changes of version happened under one model, the largest difference of mean scores [s] at
-        one of them (its chance part taken off), and the difference at the date itself."""
-        here = _difference(scores, table.strata, known, table.days >= self.day)[0]
+        one of them (its standard error taken off), and the difference at the boundary itself."""
+        known = known & self.boundary.rows
+        here = _difference(scores, table.strata, known, self.boundary.after)[0]
         steps, largest = 0, 0.0
         for is_after in (False, True):
-            side = known & ((table.days >= self.day) == is_after)
+            side = known & (self.boundary.after == is_after)
             for rows, after in _version_steps(table, side):
                 found, error = _difference(scores, table.strata, rows, after)
                 steps += 1
@@ -48,13 +49,15 @@ class Suspects:
         return steps, largest, here
 
 
-def suspects_at(table: Table, column: int, location: Location) -> Suspects:
-    """Return what changed at a location, comparing the sessions nearest to it on both sides."""
-    usable = table.exposures[:, column] > 0
-    before = np.flatnonzero(usable & (table.days <= location.earliest))[-_NEAR:]
-    after = np.flatnonzero(usable & (table.days >= max(location.latest, location.day)))[:_NEAR]
+def suspects_at(table: Table, column: int, boundary: Boundary, location: Location) -> Suspects:
+    """Return what changed at a boundary; around a date, the nearest sessions on both sides are compared."""
+    usable = boundary.rows & (table.exposures[:, column] > 0)
+    if boundary.label:
+        before, after = np.flatnonzero(usable & ~boundary.after), np.flatnonzero(usable & boundary.after)
+    else:
+        before = np.flatnonzero(usable & (table.days <= location.earliest))[-_NEAR:]
+        after = np.flatnonzero(usable & (table.days >= max(location.latest, location.day)))[:_NEAR]
     moved, known, shown, sides = {}, {}, {}, {}
-    late = table.days >= location.day
     for name in LABELS:
         labels = table.labels(name)
         old = Counter(labels[row] for row in before if labels[row] not in ("", MIXED))
@@ -62,8 +65,8 @@ def suspects_at(table: Table, column: int, location: Location) -> Suspects:
         known[name] = min(old.total(), new.total()) >= _FEWEST
         moved[name] = known[name] and _distance(old, new) >= _MOVED
         shown[name] = f"{old.most_common(1)[0][0]} → {new.most_common(1)[0][0]}" if moved[name] else ""
-        sides[name] = _sides(labels, late)
-    return Suspects(moved, known, shown, sides, _control(table, late), location.day)
+        sides[name] = _sides(labels, boundary)
+    return Suspects(moved, known, shown, sides, _control(table, boundary), boundary)
 
 
 def _distance(old: Counter[str], new: Counter[str]) -> float:
@@ -71,22 +74,26 @@ def _distance(old: Counter[str], new: Counter[str]) -> float:
     return 0.5 * sum(abs(old[v] / old.total() - new[v] / new.total()) for v in {*old, *new})
 
 
-def _sides(labels: list[str], late: Flags) -> Floats:
+def _sides(labels: list[str], boundary: Boundary) -> Floats:
     share: dict[str, list[bool]] = {}
-    for label, is_late in zip(labels, late, strict=True):
-        share.setdefault(label, []).append(bool(is_late))
+    for label, is_compared, is_late in zip(labels, boundary.rows, boundary.after, strict=True):
+        if is_compared:
+            share.setdefault(label, []).append(bool(is_late))
     side = {label: float(sum(values) * 2 > len(values)) for label, values in share.items()}
-    return np.array([np.nan if label in ("", MIXED) else side[label] for label in labels])
+    return np.array([np.nan if label in ("", MIXED) else side.get(label, np.nan) for label in labels])
 
 
-def _control(table: Table, after: Flags) -> float:
+def _control(table: Table, boundary: Boundary) -> float:
     """Return the permutation p-value within strata of a change in the logarithm of the prompts' length."""
-    values = np.array([session.covariates.get("log_prompt_characters", 0.0) for session in table.sessions])
-    values = values - stratum_means(values, table.strata)
-    side = after - stratum_means(after.astype(np.float64), table.strata)
+    rows = boundary.rows
+    strata = table.strata[rows]
+    values = np.array([session.covariates.get("log_prompt_characters", 0.0) for session in table.sessions])[rows]
+    values = values - stratum_means(values, strata)
+    side = boundary.after[rows].astype(np.float64)
+    side = side - stratum_means(side, strata)
     seen = abs(float(values @ side))
     random = np.random.default_rng(1)
-    groups = [np.flatnonzero(table.strata == stratum) for stratum in np.unique(table.strata)]
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     above = 0
     for _ in range(_ROUNDS):
         total = sum(float(random.permutation(values[rows]) @ side[rows]) for rows in groups)

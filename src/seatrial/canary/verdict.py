@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from seatrial.canary.boundary import Boundary
 from seatrial.canary.effect import Location, Size
 from seatrial.canary.metrics import Metric
 from seatrial.canary.power import Power
@@ -66,7 +67,8 @@ class Finding:
     after: float
     size: Size | None = None
     p: float = 1.0
-    day: int = 0
+    boundary: Boundary | None = None
+    """Where it changed, when it did."""
     location: Location | None = None
     power: Power | None = None
     rare: RareTest | None = None
@@ -133,7 +135,9 @@ def _obstacle(standing: Standing) -> str:
     if standing.sessions < FEWEST_SESSIONS:
         return f"{standing.sessions} sessions of a person; at least {FEWEST_SESSIONS} are needed"
     if min(standing.before, standing.after) < FEWEST_A_SIDE:
-        return f"{standing.before} sessions before and {standing.after} after; at least {FEWEST_A_SIDE} a side are needed"
+        return (
+            f"{standing.before} sessions before and {standing.after} after; at least {FEWEST_A_SIDE} a side are needed"
+        )
     if standing.informative < INFORMATIVE_SHARE:
         return (
             f"only {standing.informative:.0%} of the sessions are in projects seen both before and after;"
