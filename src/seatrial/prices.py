@@ -9,18 +9,37 @@ import tomllib
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from seatrial.agents.gateway.records import Usage
 from seatrial.errors import GatewayError
 
 _TABLE = Path(__file__).with_name("prices.toml")
 _RATES = ("input", "output", "cache_read", "cache_write", "cache_write_hour")
 
 
+class TokenCounts(Protocol):
+    """What is priced; each token is in one of these."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens read that were not in a cache."""
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens written."""
+
+    @property
+    def cache_read_tokens(self) -> int:
+        """Tokens read from a cache."""
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Tokens written to a cache."""
+
+
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens; `long` holds above `over` tokens read by one request."""
+    """USD per million tokens; `long` holds above `over` tokens read by one request, `as_of` is a date."""
 
     input: float
     output: float
@@ -29,8 +48,9 @@ class Price:
     cache_write_hour: float
     over: int = 0
     long: Price | None = None
+    as_of: str = ""
 
-    def of(self, usage: Usage, hour: int = 0) -> float:
+    def of(self, usage: TokenCounts, hour: int = 0) -> float:
         """Return USD for `usage`, `hour` of whose cache writes are kept for an hour."""
         read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
         if self.long is not None and read > self.over:
@@ -56,7 +76,8 @@ class Prices:
             table = tomllib.loads(file.read_text(encoding="utf-8"))
             self.as_of = str(table["as_of"])
             for entry in table.get("model", []):
-                self._models.append((tuple(entry["match"]), _price(entry)))
+                price = replace(_price(entry), as_of=str(entry.get("as_of", self.as_of)))
+                self._models.append((tuple(entry["match"]), price))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
             raise GatewayError(f"The price table {file} cannot be read: {problem}.", path=file) from problem
         except (KeyError, TypeError, ValueError, AttributeError) as problem:

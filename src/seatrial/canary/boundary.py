@@ -43,7 +43,7 @@ def at_date(table: Table, day: int) -> Boundary:
 
 
 def of_labels(table: Table) -> list[Boundary]:
-    """Return a boundary for each value of a label that ten sessions carry and ten others in the same projects do not."""
+    """Return a boundary for each value of a label that ten sessions carry and ten others in their projects do not."""
     found = []
     for label in OPTIONS:
         labels = np.array(table.labels(label))

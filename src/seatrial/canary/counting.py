@@ -56,7 +56,7 @@ class Turns:
 
     @property
     def fields(self) -> frozenset[str]:
-        """Return what the events show: `usage` if tokens are counted; `known_tools` if 80 % of the calls have known names."""
+        """Return what the events show: `usage` if tokens are counted, `known_tools` if 80 % of calls are known."""
         found = {"usage"} if self._has_tokens and self.partial_share <= _PARTIAL_SHARE else set()
         if self._calls > 0 and self._known_calls >= _KNOWN_SHARE * self._calls:
             found.add("known_tools")
@@ -64,7 +64,7 @@ class Turns:
 
     @property
     def partial_share(self) -> float:
-        """Return the share of answers whose count of tokens is too small for their text: some versions log no final one."""
+        """Return the share of answers with too few tokens for their text: some versions log no final count."""
         return self._partial / self._spoken if self._spoken else 0.0
 
     def cells(self) -> dict[str, dict[str, tuple[float, float]]]:

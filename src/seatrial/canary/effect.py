@@ -88,8 +88,9 @@ def log_ratios(table: Table, residuals: Residuals, column: int, after: Flags, dr
         whole = np.maximum(due1 + due0, 1e-12)
         upper = (sums(seen, after) * due0 / whole).sum(axis=1)
         lower = (sums(seen, ~after) * due1 / whole).sum(axis=1)
-        found = np.log(np.maximum(upper, 1e-9)) - np.log(np.maximum(lower, 1e-9))
-        found = np.where((upper <= 0) & (lower <= 0), 0.0, found)
+        # Half an event on each side, so that none on one of them is no infinite change.
+        half = 0.5 * float(np.median(weights[known]))
+        found = np.log(upper + half) - np.log(lower + half)
     clipped: Floats = np.clip(found, -_LARGEST, _LARGEST)
     return clipped
 

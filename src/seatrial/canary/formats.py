@@ -22,7 +22,7 @@ _FEWEST_CALLS, _FEWEST_MESSAGES = 5, 3
 
 @dataclass(frozen=True)
 class Switch:
-    """A field that came or went: `day` is the first (days since year 1) with the other state, in the stratum's place."""
+    """A field that came or went: `day` is the first (days since year 1) with the other state."""
 
     field: str
     day: int

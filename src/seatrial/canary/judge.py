@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from seatrial.canary import attribution, formats, named, placebo, power, scan, search
+from seatrial.canary import attribution, formats, named, null, placebo, power, scan, search
 from seatrial.canary.boundary import Boundary, at_date
 from seatrial.canary.effect import Location, Size, resampled, searched_size, size_at
 from seatrial.canary.features import Features
@@ -27,6 +27,10 @@ from seatrial.canary.verdict import (
     state_of,
     with_attribution,
 )
+
+_ALIKE = 0.85
+_LACKING = 0.1
+_LACKS = {"usage": "the logs hold no final counts of tokens"}
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,15 @@ class _Judge:
             return 0.0, self.middle
         place = self.prepared.searched.index(column)
         best = self.scan.best(place)
-        statistic, boundary = float(self.scan.statistics[best, place]), None
-        for entry, of_label in zip(self.prepared.new_values, self.scan.of_labels[:, place], strict=True):
-            if abs(of_label) > abs(statistic):
-                statistic, boundary = float(of_label), entry
-        return statistic, boundary or at_date(self.table, int(self.scan.candidates.days[best]))
+        by_date = float(self.scan.statistics[best, place])
+        by_label = self.scan.of_labels[:, place]
+        if len(by_label) and np.abs(by_label).max() > abs(by_date):
+            largest = float(by_label[int(np.argmax(np.abs(by_label)))])
+            # Of the values that explain it about as well, the one that came first: a version comes with its model.
+            alike = np.flatnonzero(by_label / largest >= _ALIKE)
+            first = min(alike, key=lambda index: (self.prepared.new_values[index].day, index))
+            return largest, self.prepared.new_values[int(first)]
+        return by_date, at_date(self.table, int(self.scan.candidates.days[best]))
 
     def _p(self, column: int) -> float:
         return self.scan.adjusted(self._strongest_of(column)[0]) if self.scan.is_testable else 1.0
@@ -120,12 +128,17 @@ class _Judge:
     def _change(self, column: int) -> _Change:
         boundary = self._strongest_of(column)[1]
         if boundary.label:
-            size = size_at(self.table, self.residuals, column, boundary.after, self.draws, boundary.rows)
+            size = self._size(column, boundary)
             before = self.table.days[self.table.days < boundary.day]
             return _Change(boundary, size, Location(boundary.day, int(before.max()), boundary.day))
         scores = self.prepared.scores[:, column]
-        size, location = searched_size(self.table, self.residuals, column, scores, self.effort.draws, self.random)
+        fitted = null.fit(self.table, [column], boundary.after)
+        size, location = searched_size(self.table, fitted, column, scores, self.effort.draws, self.random)
         return _Change(at_date(self.table, location.day), size, location)
+
+    def _size(self, column: int, boundary: Boundary) -> Size:
+        fitted = null.fit(self.table, [column], boundary.after)
+        return size_at(self.table, fitted, column, boundary.after, self.draws, boundary.rows)
 
     def _named(self) -> list[named.Named]:
         count = max(199, self.effort.permutations)
@@ -151,15 +164,15 @@ class _Judge:
         obstacle = self._untestable(column, sessions, after)
         if obstacle:
             return replace(base, state="NOT TESTABLE", why=obstacle)
-        here = size_at(self.table, self.residuals, column, after, self.draws, boundary.rows)
+        here = change.size if change else self._size(column, boundary)
         if column not in self.prepared.searched:
             return replace(base, size=here)
-        half = size_at(self.table, self.residuals, column, self.middle.after, self.draws)
+        half = self._size(column, self.middle)
         sizes = [half, *(entry.size for entry in compared if entry.metric == metric.name)]
         p = self._p(column)
         state = state_of(p=p, searched=change.size if change else None, halves=sizes)
         made = replace(
-            base, state=state, size=change.size if change else here, p=p, boundary=boundary if change else None,
+            base, state=state, size=here, p=p, boundary=boundary if change else None,
             location=change.location if change else None, power=self._power(column, sessions),
         )  # fmt: skip
         return self._attributed(made, column, change) if change and state == "CHANGED" else made
@@ -171,6 +184,9 @@ class _Judge:
         return with_attribution(finding, found, is_same_model=is_same)
 
     def _untestable(self, column: int, sessions: tuple[int, int], after: Flags) -> str:
+        lacking = [name for name in self.table.metrics[column].fields if self._share_with(name) < _LACKING]
+        if lacking:
+            return _LACKS.get(lacking[0], f"the logs do not say it ({lacking[0]})")
         if min(sessions) < FEWEST_A_SIDE:
             return f"{sessions[0]} sessions before and {sessions[1]} after say something of it"
         if not self.residuals.known[:, column].any():
@@ -179,6 +195,10 @@ class _Judge:
             gone = [s.field for s in self.prepared.formats.switches if self.table.metrics[column].name in s.metrics]
             return f"the log's format changed ({', '.join(gone)})"
         return ""
+
+    def _share_with(self, field: str) -> float:
+        has = [field in session.fields for session in self.table.sessions]
+        return sum(has) / len(has) if has else 1.0
 
     def _value(self, column: int, side: Flags) -> float:
         """Return a metric's value on one side, large sessions weighing less; for sizes the geometric mean."""

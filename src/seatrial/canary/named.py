@@ -1,4 +1,4 @@
-"""Is one version, model or effort different from the others?  A family of its own, apart from the search for changes."""
+"""Is one version, model or effort different from the others?  A family of tests of its own."""
 
 from __future__ import annotations
 

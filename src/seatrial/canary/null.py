@@ -7,6 +7,7 @@ shrunk towards no effect: with few sessions they explain little, and never every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -40,23 +41,32 @@ class Residuals:
     dispersion: Floats
 
 
-def fit(table: Table) -> Residuals:
-    """Fit every metric's null model; rare events have none, and what never varies needs none.  See `Residuals`."""
+def fit(table: Table, columns: Sequence[int] | None = None, after: Flags | None = None) -> Residuals:
+    """Fit the null model of every metric, or of some `columns`; rare events and what never varies have none.
+
+    With `after` [s] the levels before and after are fitted too, so that covariates do not explain a change away, and
+    `expected` is what the level before would give.
+    """
     shape = (table.size, len(table.metrics))
     scores, known, expected, weights = (np.zeros(shape) for _ in range(4))
     dispersion = np.zeros(len(table.metrics))
     for place, metric in enumerate(table.metrics):
+        if columns is not None and place not in columns:
+            continue
         usable = _usable(metric, table.numerators[:, place], table.exposures[:, place])
         if metric.family == "rare" or usable.sum() < 3 or _is_constant(metric, table, usable, place):
             continue
         part = table.select(usable)
+        step = (
+            after[usable].astype(np.float64) if after is not None and 0 < after[usable].sum() < usable.sum() else None
+        )
         y, exposure = part.numerators[:, place], part.exposures[:, place]
         if metric.family == "size":
-            raw, mean, weight, dispersion[place] = _size(y, exposure, part)
+            raw, mean, weight, dispersion[place] = _size(y, exposure, part, step)
         elif metric.family == "share":
-            raw, mean, weight, dispersion[place] = _share(y, exposure, part)
+            raw, mean, weight, dispersion[place] = _share(y, exposure, part, step)
         else:
-            raw, mean, weight, dispersion[place] = _count(y, exposure, part)
+            raw, mean, weight, dispersion[place] = _count(y, exposure, part, step)
         if metric.family == "size":
             raw = _normal_scores(raw, part.strata)
         raw = _winsorised(raw, part.strata)
@@ -78,18 +88,19 @@ def _is_constant(metric: Metric, table: Table, usable: Flags, place: int) -> boo
     return metric.family != "size" and (not y.any() or (metric.family == "share" and bool((y >= exposure).all())))
 
 
-def _design(table: Table, extra: Floats | None = None) -> tuple[Floats, Floats]:
-    """Return the design [s, g + p] and the penalty of each column: levels of strata, covariates, and an `extra` [s]."""
+def _design(table: Table, step: Floats | None, extra: Floats | None = None) -> tuple[Floats, Floats]:
+    """Return the design [s, g + p] and the penalty of each column: levels of strata, covariates, an `extra` [s], and
+    last a `step` [s]."""
     used = np.unique(table.strata)
     levels = (table.strata[:, None] == used[None, :]).astype(np.float64)
     columns = [levels, table.covariates]
     if extra is not None and extra.std() > 1e-9:
         columns.append(((extra - extra.mean()) / extra.std())[:, None])
+    if step is not None:
+        columns.append(step[:, None])
     design = np.column_stack(columns)
     penalty = np.full(design.shape[1], _PENALTY)
-    penalty[: len(used)] = _LEVEL_PENALTY
-    if extra is not None:
-        penalty[len(used) + table.covariates.shape[1] :] = _LEVEL_PENALTY
+    penalty[: len(used)] = penalty[len(used) + table.covariates.shape[1] :] = _LEVEL_PENALTY
     return design, penalty
 
 
@@ -107,11 +118,11 @@ def _prior(design: Floats, level: float, strata_count: int) -> Floats:
     return prior
 
 
-def _count(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
+def _count(y: Floats, exposure: Floats, table: Table, step_at: Floats | None) -> tuple[Floats, Floats, Floats, float]:
     """Negative binomial: variance μ + φ μ²; φ by moments, 0 when the counts vary less than Poisson's."""
     offset = np.log(exposure)
     # The first edits of a session take more reads than the later ones: the exponent of the exposure is free.
-    design, penalty = _design(table, offset)
+    design, penalty = _design(table, step_at, offset)
     prior = _prior(design, float(np.log((y.sum() + 0.5) / exposure.sum())), len(np.unique(table.strata)))
     beta, phi = prior.copy(), 0.5
     for _ in range(_DISPERSION_ROUNDS):
@@ -125,12 +136,14 @@ def _count(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, F
         mean = np.exp(np.clip(design @ beta + offset, -_MOST_EXPONENT, _MOST_EXPONENT))
         freedom = max(1.0, len(y) - len(np.unique(table.strata)))
         phi = max(0.0, float((((y - mean) ** 2 - mean) / mean**2).clip(max=50).sum() / freedom))
+    if step_at is not None:
+        mean = mean * np.exp(-beta[-1] * step_at)
     return (y - mean) / (1 + phi * mean), mean, 1 / (1 + phi * mean), phi
 
 
-def _share(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
+def _share(y: Floats, exposure: Floats, table: Table, step_at: Floats | None) -> tuple[Floats, Floats, Floats, float]:
     """Beta-binomial: variance n π (1 − π) (1 + (n − 1) ρ); ρ by moments."""
-    design, penalty = _design(table)
+    design, penalty = _design(table, step_at)
     share = (y.sum() + 0.5) / (exposure.sum() + 1)
     prior = _prior(design, float(np.log(share / (1 - share))), len(np.unique(table.strata)))
     beta, rho = prior.copy(), 0.1
@@ -150,12 +163,14 @@ def _share(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, F
         excess = (squares[many] - 1).sum() / freedom if many.any() else 0.0
         rho = float(np.clip(excess / max(1e-9, float(np.median(exposure[many] - 1)) if many.any() else 1.0), 0.0, 0.9))
     inflation = 1 + (exposure - 1) * rho
+    if step_at is not None:
+        chance = _logistic(design @ beta - beta[-1] * step_at)
     return (y - exposure * chance) / inflation, exposure * chance, 1 / inflation, rho
 
 
-def _size(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Floats, float]:
+def _size(y: Floats, exposure: Floats, table: Table, step_at: Floats | None) -> tuple[Floats, Floats, Floats, float]:
     """Return log-linear residuals with Huber weights; dispersion is the robust standard deviation."""
-    design, penalty = _design(table)
+    design, penalty = _design(table, step_at)
     target = np.log(y / exposure)
     strata_count = len(np.unique(table.strata))
     prior = _prior(design, float(np.median(target)), strata_count)
@@ -168,7 +183,8 @@ def _size(y: Floats, exposure: Floats, table: Table) -> tuple[Floats, Floats, Fl
         weight = np.minimum(1.0, _HUBER / np.maximum(np.abs(residual / scale), 1e-12))
         if np.abs(step).max() < 1e-6:
             break
-    return residual / scale * weight, design @ beta, weight, scale
+    expected = design @ beta - (beta[-1] * step_at if step_at is not None else 0.0)
+    return residual / scale * weight, expected, weight, scale
 
 
 def _logistic(x: Floats) -> Floats:

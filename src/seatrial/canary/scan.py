@@ -36,8 +36,8 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Scan:
-    """`statistics` [c, k] are T_k(τ) of dates, `of_labels` [c', k] those of labels; `largest` [b] the sorted largest |T|
-    of each permutation, over both."""
+    """`statistics` [c, k] are T_k(τ) of dates, `of_labels` [c', k] those of labels; `largest` [b] the sorted
+    largest |T| of each permutation, over both."""
 
     candidates: Candidates
     statistics: Floats
@@ -180,7 +180,7 @@ def scan(
     block_days: int = 0,
     contrasts: Floats | None = None,
 ) -> Scan:
-    """Look at every date, every contrast [c', s] and every metric; `scores` [s, k] in time order, mean 0 in each stratum.
+    """Look at all dates, contrasts [c', s] and metrics; `scores` [s, k] in time order, mean 0 in each stratum.
 
     `block_days` > 0 moves blocks of days.  Not testable without candidates, or with fewer than 8 blocks.
     """

@@ -15,7 +15,7 @@ from seatrial.canary.table import Flags, Floats, Table, build, stratum_means
 
 @dataclass(frozen=True)
 class Prepared:
-    """`searched` are the columns of the metrics whose dates are searched; `scores` [s, k] what is left of each session."""
+    """`searched` are the columns of the metrics that are searched; `scores` [s, k] what is left of each session."""
 
     table: Table
     residuals: null.Residuals

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from seatrial.canary.boundary import LABELS, Boundary
+from seatrial.canary.contrast import difference
 from seatrial.canary.effect import Location
 from seatrial.canary.features import MIXED
 from seatrial.canary.table import Flags, Floats, Integers, Table, stratum_means
@@ -15,7 +17,6 @@ from seatrial.canary.table import Flags, Floats, Integers, Table, stratum_means
 _NEAR = 30
 _FEWEST = 5
 _MOVED = 0.5
-_ROUNDS = 999
 
 
 @dataclass(frozen=True)
@@ -86,19 +87,8 @@ def _sides(labels: list[str], boundary: Boundary) -> Floats:
 def _control(table: Table, boundary: Boundary) -> float:
     """Return the permutation p-value within strata of a change in the logarithm of the prompts' length."""
     rows = boundary.rows
-    strata = table.strata[rows]
-    values = np.array([session.covariates.get("log_prompt_characters", 0.0) for session in table.sessions])[rows]
-    values = values - stratum_means(values, strata)
-    side = boundary.after[rows].astype(np.float64)
-    side = side - stratum_means(side, strata)
-    seen = abs(float(values @ side))
-    random = np.random.default_rng(1)
-    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    above = 0
-    for _ in range(_ROUNDS):
-        total = sum(float(random.permutation(values[rows]) @ side[rows]) for rows in groups)
-        above += abs(total) >= seen - 1e-9
-    return (above + 1) / (_ROUNDS + 1)
+    given = [session.covariates.get("log_prompt_characters", 0.0) for session in table.sessions]
+    return difference(np.array(given)[rows], boundary.after[rows], table.strata[rows])[1]
 
 
 def _difference(scores: Floats, strata: Integers, rows: Flags, after: Flags) -> tuple[float, float]:
@@ -112,7 +102,7 @@ def _difference(scores: Floats, strata: Integers, rows: Flags, after: Flags) -> 
 
 
 def _version_steps(table: Table, side: Flags) -> list[tuple[Flags, Flags]]:
-    """Return pairs of sessions with neighbouring versions under the same model, and which of them have the later one."""
+    """Return sessions with neighbouring versions under one model, and which of them have the later one."""
     versions = np.array(table.labels("version"))
     models = np.array(table.labels("model"))
     found = []
@@ -123,5 +113,5 @@ def _version_steps(table: Table, side: Flags) -> list[tuple[Flags, Flags]]:
         ordered = [version for version in first if version not in ("", MIXED)]
         rows = [np.asarray(side & (models == model) & (versions == version)) for version in ordered]
         often = [entry for entry in rows if entry.sum() >= _FEWEST]
-        found += [(old | new, new) for old, new in zip(often, often[1:], strict=False)]
+        found += [(old | new, new) for old, new in itertools.pairwise(often)]
     return found

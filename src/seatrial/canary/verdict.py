@@ -100,7 +100,7 @@ def direction_of(metric: Metric, log_ratio: float, *, is_same_model: bool) -> Li
 
 
 def state_of(*, p: float, searched: Size | None, halves: Sequence[Size]) -> State:
-    """Return the state of a metric that can be tested; `halves` are its sizes at every boundary that was not searched."""
+    """Return the state of a metric that can be tested; `halves` are its sizes at boundaries that were not searched."""
     if p <= ALPHA and searched is not None:
         if abs(searched.log_ratio) >= RELEVANT and searched.is_clear:
             return "CHANGED"

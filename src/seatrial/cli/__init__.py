@@ -26,6 +26,10 @@ AREAS = {
         "seatrial.cli.db:db",
         "Give previews and agents their own Postgres branches, behind a human gate.",
     ),
+    "canary": (
+        "seatrial.cli.canary:canary",
+        "Tell from the logs whether the coding agent changed, with known error rates.",
+    ),
     "evidence": (
         "seatrial.cli.evidence:evidence",
         "List and show the evidence that the areas have recorded.",

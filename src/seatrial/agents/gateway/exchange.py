@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from seatrial.agents.gateway.calls import Call
 from seatrial.agents.gateway.dialects import GENERATE
 from seatrial.agents.gateway.http import Headers
-from seatrial.agents.gateway.prices import Price, Prices
 from seatrial.agents.gateway.recording import Body, Entry, Recorder
 from seatrial.agents.gateway.records import Exchange, Usage
 from seatrial.agents.gateway.redaction import Redactor
 from seatrial.agents.gateway.usage import BYTES_PER_TOKEN, AnswerReader
+from seatrial.prices import Price, Prices
 
 
 def now() -> str:

@@ -14,7 +14,6 @@ from seatrial.agents.gateway.decoding import Decoder
 from seatrial.agents.gateway.dialects import CREDENTIAL_HEADERS, DIALECTS, GENERATE, refusal
 from seatrial.agents.gateway.exchange import Progress
 from seatrial.agents.gateway.http import BadRequest, Headers, Request, ServerConnection, end_to_end
-from seatrial.agents.gateway.prices import Prices
 from seatrial.agents.gateway.recording import Recorder
 from seatrial.agents.gateway.records import GatewayPolicy, Provider
 from seatrial.agents.gateway.redaction import RedactingStream, Redactor
@@ -22,6 +21,7 @@ from seatrial.agents.gateway.replay import Replay
 from seatrial.agents.gateway.upstream import Link, Origin, Pool, UpstreamFault
 from seatrial.agents.gateway.usage import BYTES_PER_TOKEN
 from seatrial.errors import RecordingError
+from seatrial.prices import Prices
 
 _NOT_SENT = CREDENTIAL_HEADERS | {"host", "content-length", "accept-encoding", "expect", "cookie", "forwarded"}
 # Without its length an answer ends where the gateway says so, which it does once the exchange is durable.

@@ -15,12 +15,12 @@ from seatrial.agents.gateway.budget import Meter
 from seatrial.agents.gateway.channel import Channel
 from seatrial.agents.gateway.forward import ForwardProxy, Tunnel
 from seatrial.agents.gateway.http import BadRequest, Request, ServerConnection, note
-from seatrial.agents.gateway.prices import Prices
 from seatrial.agents.gateway.recording import Recorder
 from seatrial.agents.gateway.records import Budget, GatewayPolicy, Ledger, Limits
 from seatrial.agents.gateway.replay import Replay
 from seatrial.agents.gateway.reverse import ModelProxy
 from seatrial.agents.gateway.upstream import Pool
+from seatrial.prices import Prices
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatrial.agents.gateway import Usage
-from seatrial.agents.gateway.prices import Prices
 from seatrial.agents.gateway.usage import AnswerReader
+from seatrial.prices import Prices
 
 
 def read(dialect: str, data: bytes, events: bool, step: int = 10**9) -> AnswerReader:
