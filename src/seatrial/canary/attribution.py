@@ -16,7 +16,7 @@ from seatrial.canary.effect import Location
 from seatrial.canary.null import Residuals
 from seatrial.canary.suspects import Suspects, suspects_at
 from seatrial.canary.table import Flags, Floats, Integers, Table, stratum_means
-from seatrial.canary.verdict import Attribution, Label, Part
+from seatrial.canary.verdict import RELEVANT, Attribution, Label, Part
 
 _FEWEST_OF_A_CELL = 3
 _FEWEST_APART = 8
@@ -24,6 +24,7 @@ _FEWEST_APART = 8
 _LIKE_THE_DATE = 0.85
 """What a label's statistic must be of the date's, to be what explains the change."""
 _PRECEDENTS = 2
+_CONTROL_P = 0.01
 
 
 def attribute(
@@ -133,8 +134,9 @@ def _who(
         return "cannot tell", "no kind of work was seen both before and after"
     if abs(base.composition.log_ratio) > abs(base.rate.log_ratio):
         return "USER", "most of the change is other work that was asked for"
-    if found.control_p <= 0.01:
-        return "USER", f"the length of the prompts changed at the same time (p = {found.control_p:.3f})"
+    change, p = found.control
+    if p <= _CONTROL_P and abs(change) >= RELEVANT:
+        return "USER", f"the length of the prompts changed at the same time ({math.expm1(change):+.0%}, p = {p:.3f})"
     harness = [name for name in ("version", "effort") if found.moved[name]]
     if found.moved["model"] and harness:
         return _apart(table, scores, known, found, harness[0], draws)
@@ -186,7 +188,6 @@ def _apart(
             return "MODEL", f"the model changed ({found.shown['model']}); sessions with a new {harness} alone did not"
         if clear[1] and not clear[0] and middle[1] > 2 * middle[0]:
             return "HARNESS", f"the {harness} changed ({found.shown[harness]}); sessions with a new model alone did not"
-        return "MODEL or HARNESS", f"model and {harness} changed together, and what differs does not tell them apart"
     steps, largest, here = found.precedents(table, scores, known)
     if steps >= _PRECEDENTS and largest < 0.6 * abs(here):
         return "MODEL", (

@@ -180,6 +180,11 @@ class _Judge:
     def _attributed(self, finding: Finding, column: int, change: _Change) -> Finding:
         where = change.boundary, change.location
         found = attribution.attribute(self.table, self.residuals, self.prepared.scores, column, *where, self.draws)
+        parts = [part.log_ratio for part in (found.composition, found.rate) if part is not None]
+        if parts and max(map(abs, parts)) < RELEVANT:
+            # What is left once covariates are taken off is large, but neither kind of work nor rate moved by as much:
+            # date and covariates cannot be told apart.
+            return replace(finding, state="UNRESOLVED")
         is_same = not suspects_at(self.table, column, *where).moved["model"]
         return with_attribution(finding, found, is_same_model=is_same)
 

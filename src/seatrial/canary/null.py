@@ -109,6 +109,8 @@ def _solve(design: Floats, penalty: Floats, information: Floats, score: Floats, 
     scale = float(np.median(information[information > 0])) if (information > 0).any() else 1.0
     pull = penalty * scale
     hessian = (design * information[:, None]).T @ design + np.diag(pull)
+    # Where everything is rare, the information of some columns is lost beside that of others.
+    hessian[np.diag_indices_from(hessian)] += 1e-9 * hessian.diagonal().max() + 1e-12
     return np.asarray(np.linalg.solve(hessian, design.T @ score - pull * (beta - prior)), dtype=np.float64)
 
 

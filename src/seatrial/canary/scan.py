@@ -18,7 +18,7 @@ from seatrial.canary.table import Floats, Integers
 SESSIONS_A_SIDE = 10
 DAYS_A_SIDE = 5
 FEWEST_BLOCKS = 8
-_RESEMBLING = 0.1
+_RESEMBLING, _RESEMBLING_BOUND = 0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,15 @@ def resemblance(scores: Floats, days: Integers, strata: Integers) -> tuple[Float
 
 
 def do_resemble(correlations: Floats, pairs: int) -> bool:
-    """Whether days resemble each other: all metrics [k] together by more than 0.1, or one of them beyond chance."""
+    """Whether days may resemble each other: the mean correlation of all metrics [k] exceeds 0.1, or its 95 % bound 0.2.
+
+    Short histories cannot show that their days do not, so that they are taken to.
+    """
     if pairs < 5 or not len(correlations):
         return False
-    normal = NormalDist()
-    one = normal.inv_cdf(1 - 0.05 / len(correlations)) / np.sqrt(pairs)
-    together = max(_RESEMBLING, normal.inv_cdf(0.95) / np.sqrt(pairs * len(correlations)))
-    return bool(correlations.max() > one or correlations.mean() > together)
+    mean = float(correlations.mean())
+    bound = mean + NormalDist().inv_cdf(0.95) / np.sqrt(pairs)
+    return mean > _RESEMBLING or bound > _RESEMBLING_BOUND
 
 
 def scan(
@@ -221,5 +223,5 @@ def _contrast_deviations(scores: Floats, strata: Integers, contrasts: Floats) ->
 
 
 def block_length(days: Integers) -> int:
-    """Return how many days a block has: the cube root of the number of active days, at least 3."""
-    return max(3, int(np.ceil(len(np.unique(days)) ** (1 / 3) - 1e-9)))
+    """Return how many days a block has: about the cube root of the number of active days, at least 3."""
+    return max(3, round(float(np.cbrt(len(np.unique(days))))))

@@ -24,15 +24,15 @@ class Suspects:
     """What changed at a boundary.
 
     `moved` says of each label whether most sessions carry another value after than before; `sides` [s] has 1 where a
-    session's value belongs to the time after, 0 to that before, NaN where it is mixed or unknown; `control_p` is the
-    p-value of a change in the length of prompts.
+    session's value belongs to the time after, 0 to that before, NaN where it is mixed or unknown; `control` is
+    the change of the logarithm of the prompts' length, with its p-value.
     """
 
     moved: dict[str, bool]
     is_known: dict[str, bool]
     shown: dict[str, str]
     sides: dict[str, Floats]
-    control_p: float
+    control: tuple[float, float]
     boundary: Boundary
 
     def precedents(self, table: Table, scores: Floats, known: Flags) -> tuple[int, float, float]:
@@ -84,11 +84,11 @@ def _sides(labels: list[str], boundary: Boundary) -> Floats:
     return np.array([np.nan if label in ("", MIXED) else side.get(label, np.nan) for label in labels])
 
 
-def _control(table: Table, boundary: Boundary) -> float:
-    """Return the permutation p-value within strata of a change in the logarithm of the prompts' length."""
+def _control(table: Table, boundary: Boundary) -> tuple[float, float]:
+    """Return the change within strata of the logarithm of the prompts' length, and its permutation p-value."""
     rows = boundary.rows
     given = [session.covariates.get("log_prompt_characters", 0.0) for session in table.sessions]
-    return difference(np.array(given)[rows], boundary.after[rows], table.strata[rows])[1]
+    return difference(np.array(given)[rows], boundary.after[rows], table.strata[rows])
 
 
 def _difference(scores: Floats, strata: Integers, rows: Flags, after: Flags) -> tuple[float, float]:
