@@ -31,6 +31,8 @@ class CostRow:
 
     key: str
     is_subagent: bool = False
+    by: str = ""
+    """What `key` is: `day`, `project` or `model`."""
     sessions: int = 0
     messages: int = 0
     input: int = 0
@@ -116,7 +118,7 @@ class _Sums:
         touched: dict[tuple[str, bool], tuple[int, int]] = {}
         for usage in session.usage:
             key = {"day": usage.day, "project": session.project, "model": usage.model}[by], usage.is_subagent
-            row = self.rows.setdefault(key, CostRow(*key))
+            row = self.rows.setdefault(key, CostRow(*key, by))
             self._count(row, usage)
             output, first = touched.get(key, (0, 0))
             touched[key] = output + usage.output, first + usage.first_output

@@ -99,15 +99,17 @@ class _Record:
             stream.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
 
 
-def install(schedule: str = "auto", every: str = "6h", skills: bool = True) -> Installed:
+def install(schedule: str = "auto", every: str = "6h", skills: bool = True, *, watch: bool = False) -> Installed:
     """Have `ingest` run every few hours, and give the coding agents that are here a command that shows the report.
 
-    `schedule` is `systemd`, `cron`, `launchd`, `auto` or `none`.  Installing again changes what has changed.  Raises
+    `schedule` is `systemd`, `cron`, `launchd`, `auto` or `none`; with `watch` it watches as well, and tells the desktop
+    what moved.  Installing again changes what has changed.  Raises
     SettingError for a schedule or an interval that cannot be, StorageError when something cannot be written.
     """
     minutes = schedules.minutes_of(every)
     kind = "" if schedule == "none" else schedules.chosen(schedule)
-    command, variables = [*schedules.program(), "canary", "ingest"], schedules.environment()
+    task = ["watch", "--notify", "desktop"] if watch else ["ingest"]
+    command, variables = [*schedules.program(), "canary", *task], schedules.environment()
     wanted = {**_units(kind, command, variables, minutes), **(_skills() if skills else {})}
     block = schedules.cron_block(command, variables, minutes) if kind == "cron" else b""
     with paths.locked(paths.private_folder(paths.home() / "canary") / "installed.lock"):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from seatrial.canary.verdict import FEWEST_SESSIONS
 from seatrial.canary.wording import STATES, counted, interval, number, p_value, percent, when
 
 _LONGEST_REASON = 60
@@ -19,10 +20,9 @@ def render_text(report: Mapping[str, Any]) -> str:
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{report['verdict']}  {report['reason']}"
     yield _base(report)
-    changed = [entry for entry in report["metrics"] if entry["state"] == "CHANGED" and entry["headline"]]
-    for entry in changed:
-        yield from _change(entry)
-    if not report["sessions"]["judged"]:
+    yield from _changes([entry for entry in report["metrics"] if entry["state"] == "CHANGED" and entry["headline"]])
+    if report["sessions"]["judged"] < FEWEST_SESSIONS:
+        # Numbers of so few sessions would be read as findings.
         yield from _remarks(report)
         return
     yield ""
@@ -42,19 +42,30 @@ def _base(report: Mapping[str, Any]) -> str:
     return f"{text}; {name}: {sessions['before']} before, {sessions['after']} after"
 
 
-def _change(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield f"  {entry['title']}: {percent(entry['change'])} ({interval(entry['interval95'])}) {when(entry['boundary'])}"
-    found = entry["attribution"]
+def _changes(changed: list[dict[str, Any]]) -> Iterator[str]:
+    """Say what moved, when and by whom; what the same sentence explains is said once."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in sorted(changed, key=lambda entry: (entry["direction"] == "neutral", entry["p"])):
+        found = entry["attribution"] or {"label": "cannot tell", "why": ""}
+        groups.setdefault((found["label"], found["why"]), []).append(entry)
+    for (label, why), entries in groups.items():
+        first = entries[0]
+        size = f"{percent(first['change'])} ({interval(first['interval95'])})"
+        yield f"  {first['title']}: {size} {when(first['boundary'])}"
+        if len(entries) > 1:
+            yield "  also " + ", ".join(f"{entry['title']} {percent(entry['change'])}" for entry in entries[1:])
+        yield f"    {label}: {why}{_parts(first['attribution'])}"
+
+
+def _parts(found: Mapping[str, Any] | None) -> str:
     if not found:
-        return
-    yield f"    {found['label']}: {found['why']}"
+        return ""
     parts = [
         f"{name} {percent(math.expm1(found[key]['log_ratio']))}"
-        for key, name in (("composition", "from other work that was asked for"), ("rate", "from how it was done"))
+        for key, name in (("composition", "other work that was asked for"), ("rate", "how it was done"))
         if found[key]
     ]
-    if parts:
-        yield f"    {'; '.join(parts)}"
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _table(metrics: list[dict[str, Any]]) -> Iterator[str]:

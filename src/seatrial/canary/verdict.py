@@ -133,7 +133,8 @@ def conclude(findings: Sequence[Finding], standing: Standing) -> tuple[Verdict, 
 
 def _obstacle(standing: Standing) -> str:
     if standing.sessions < FEWEST_SESSIONS:
-        return f"{standing.sessions} sessions of a person; at least {FEWEST_SESSIONS} are needed"
+        noun = "session" if standing.sessions == 1 else "sessions"
+        return f"{standing.sessions} {noun} of a person; at least {FEWEST_SESSIONS} are needed"
     if min(standing.before, standing.after) < FEWEST_A_SIDE:
         return (
             f"{standing.before} sessions before and {standing.after} after; at least {FEWEST_A_SIDE} a side are needed"

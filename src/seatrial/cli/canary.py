@@ -9,6 +9,14 @@ from seatrial.cli.groups import LazyGroup
 _KEEP = "seatrial.cli.canary_keep"
 VERBS = {
     "report": ("seatrial.cli.canary_report:report", "Judge whether the agent changed: verdict, sizes, causes."),
+    "watch": (f"{_KEEP}:watch", "Say one line when something moved since the last time."),
+    "ingest": (f"{_KEEP}:ingest", "Take new logs into the history, which is kept for ever."),
+    "install": (f"{_KEEP}:install", "Keep the history by a schedule, and teach agents to call the report."),
+    "uninstall": (f"{_KEEP}:uninstall", "Remove exactly what install has written."),
+    "costs": (f"{_KEEP}:costs", "Tokens and costs by day, project or model."),
+    "export": (f"{_KEEP}:export", "Write one row for each session, as CSV or Parquet."),
+    "share": (f"{_KEEP}:share", "Write numbers that name nobody, to be pooled with others'."),
+    "pool": (f"{_KEEP}:pool", "Judge many users' shared numbers together."),
 }
 
 

@@ -96,6 +96,8 @@ def test_installing_twice_changes_nothing(home: Path) -> None:
     assert tree(home) == before
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == times
     assert [Path(path).name for path in install("systemd", "2h").changed] == ["seatrial-canary.timer"]
+    [changed] = install("systemd", "2h", watch=True).changed
+    assert '"canary" "watch" "--notify" "desktop"' in Path(changed).read_text()
     uninstall()
     assert set(tree(home)) == {".claude"}
 
