@@ -31,7 +31,7 @@ def element(name: str, *content: Markup | str, **attributes: object) -> Markup:
 
 
 def picture(content: Iterable[Markup], label: str, height: float | str, class_: str = "") -> Markup:
-    """Return an SVG picture as wide as its place, `height` in pixels or percent, that says `label` to those who cannot see it."""
+    """Return an SVG picture as wide as its place, `height` in pixels or percent; `label` says what it shows."""
     attributes = {"role": "img", "aria_label": label} if label else {"aria_hidden": "true"}
     return element("svg", *content, class_=class_ or None, width="100%", height=height, **attributes)
 

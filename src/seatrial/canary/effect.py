@@ -112,13 +112,13 @@ def searched_size(
     The date is looked for among every other session, the size taken from the rest, and both the other way round.
     `scores` [s] are the metric's residuals as they were searched.
     """
-    point = _cross_fitted(table, residuals, column, scores)
+    point = cross_fitted(table, residuals, column, scores)
     days = _located(scores, table.days, table.strata, 1)
     sizes, located = [], []
     groups = [np.flatnonzero(table.strata == stratum) for stratum in np.unique(table.strata)]
     for _ in range(count):
         rows = np.sort(np.concatenate([random.choice(group, len(group)) for group in groups]))
-        sizes.append(_cross_fitted(table, residuals, column, scores, rows))
+        sizes.append(cross_fitted(table, residuals, column, scores, rows))
         located.append(_located(scores[rows], table.days[rows], table.strata[rows], 1))
     low, high = np.quantile(located, (0.025, 0.975), method="inverted_cdf")
     active = np.unique(table.days)
@@ -127,10 +127,10 @@ def searched_size(
     return _sized(point, np.array(sizes)), Location(days, int(earliest), int(max(high, days)))
 
 
-def _cross_fitted(
+def cross_fitted(
     table: Table, residuals: Residuals, column: int, scores: Floats, rows: Integers | None = None
 ) -> float:
-    """Return the mean of the sizes in each half at the date that the other half gives."""
+    """Return the mean of the log ratios in each half at the date that the other half gives, over `rows` (all: None)."""
     rows = np.arange(table.size) if rows is None else rows
     draws = np.bincount(rows, minlength=table.size).astype(np.float64)[None, :]
     sizes = []

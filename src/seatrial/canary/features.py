@@ -90,7 +90,7 @@ class Features:
         known = {entry.name for entry in fields(cls)}
         made = cls(**{name: value for name, value in given.items() if name in known})
         made.fields = tuple(made.fields)
-        made.usage = [DayUsage(*row) for row in given.get("usage", [])]
+        made.usage = [DayUsage(*row[: len(fields(DayUsage))]) for row in given.get("usage", [])]
         made.cells = {
             name: {metric: (pair[0], pair[1]) for metric, pair in cell.items()} for name, cell in made.cells.items()
         }

@@ -30,6 +30,7 @@ from seatrial.canary.verdict import (
 
 _ALIKE = 0.85
 _LACKING = 0.1
+_MANY, _DRAWS_OF_MANY = 4000, 200
 _LACKS = {"usage": "the logs hold no final counts of tokens"}
 
 
@@ -83,7 +84,9 @@ class _Judge:
         self.table, self.residuals = prepared.table, prepared.residuals
         self.random = np.random.default_rng(effort.seed)
         self.scan = search.search(prepared, effort.permutations, self.random)
-        self.draws = resampled(self.table.strata, effort.draws, self.random)
+        # An interval of many sessions is as sharp with fewer draws.
+        draws = effort.draws if self.table.size <= _MANY else min(effort.draws, _DRAWS_OF_MANY)
+        self.draws = resampled(self.table.strata, draws, self.random)
         self.middle = at_date(self.table, int(self.table.days[self.table.size // 2]) if self.table.size else 0)
 
     def run(self) -> Judgement:
@@ -133,7 +136,7 @@ class _Judge:
             return _Change(boundary, size, Location(boundary.day, int(before.max()), boundary.day))
         scores = self.prepared.scores[:, column]
         fitted = null.fit(self.table, [column], boundary.after)
-        size, location = searched_size(self.table, fitted, column, scores, self.effort.draws, self.random)
+        size, location = searched_size(self.table, fitted, column, scores, len(self.draws), self.random)
         return _Change(at_date(self.table, location.day), size, location)
 
     def _size(self, column: int, boundary: Boundary) -> Size:

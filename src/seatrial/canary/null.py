@@ -21,6 +21,7 @@ _PENALTY = 10.0
 _LEVEL_PENALTY = 0.1
 _ROUNDS, _DISPERSION_ROUNDS = 25, 4
 _HUBER = 1.345
+_CLOSE = 1e-4
 _WINSORISED = 0.01
 _MOST_EXPONENT = 30.0
 
@@ -133,7 +134,7 @@ def _count(y: Floats, exposure: Floats, table: Table, step_at: Floats | None) ->
             shrunk = 1 + phi * mean
             step = _solve(design, penalty, mean / shrunk, (y - mean) / shrunk, beta, prior)
             beta = beta + np.clip(step, -2, 2)
-            if np.abs(step).max() < 1e-6:
+            if np.abs(step).max() < _CLOSE:
                 break
         mean = np.exp(np.clip(design @ beta + offset, -_MOST_EXPONENT, _MOST_EXPONENT))
         freedom = max(1.0, len(y) - len(np.unique(table.strata)))
@@ -156,7 +157,7 @@ def _share(y: Floats, exposure: Floats, table: Table, step_at: Floats | None) ->
             information = exposure * chance * (1 - chance) / inflation
             step = _solve(design, penalty, information, (y - exposure * chance) / inflation, beta, prior)
             beta = beta + np.clip(step, -2, 2)
-            if np.abs(step).max() < 1e-6:
+            if np.abs(step).max() < _CLOSE:
                 break
         chance = _logistic(design @ beta)
         squares = (y - exposure * chance) ** 2 / (exposure * chance * (1 - chance))
@@ -183,7 +184,7 @@ def _size(y: Floats, exposure: Floats, table: Table, step_at: Floats | None) -> 
         residual = target - design @ beta
         scale = max(1e-9, float(np.median(np.abs(residual - np.median(residual)))) * 1.4826)
         weight = np.minimum(1.0, _HUBER / np.maximum(np.abs(residual / scale), 1e-12))
-        if np.abs(step).max() < 1e-6:
+        if np.abs(step).max() < _CLOSE:
             break
     expected = design @ beta - (beta[-1] * step_at if step_at is not None else 0.0)
     return residual / scale * weight, expected, weight, scale

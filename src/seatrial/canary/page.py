@@ -34,13 +34,17 @@ def render_html(report: Mapping[str, Any]) -> str:
     found = whole_report(report)
     metrics = prose.ordered(found["metrics"])
     headline = [entry for entry in metrics if entry["headline"]]
+    rare = [entry for entry in metrics if entry["family"] == "rare"]
+    seen = [entry for entry in rare if entry["events"] and entry["events"]["before"] + entry["events"]["after"]]
     return _template().render(
         report=found,
         tone=_TONES.get(found["verdict"], "still"),
         titles={entry["name"]: entry["title"] for entry in metrics},
         headline=headline,
         further=[entry for entry in metrics if not entry["headline"] and entry["family"] != "rare"],
-        rare=[entry for entry in metrics if entry["family"] == "rare"],
+        rare=rare,
+        seen=seen,
+        unseen=[entry for entry in rare if entry not in seen],
         changes=prose.changes(found),
         who=prose.who(found),
         ability=prose.ability(found["metrics"], found["sessions"]["judged"]),

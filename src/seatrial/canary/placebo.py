@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from seatrial.canary import null, search
 from seatrial.canary import scan as scanning
-from seatrial.canary import search
-from seatrial.canary.effect import searched_size
+from seatrial.canary.effect import cross_fitted, searched_size
 from seatrial.canary.scan import Scan
 from seatrial.canary.search import Prepared
 from seatrial.canary.table import Floats, Integers, Table
@@ -22,6 +22,7 @@ from seatrial.canary.verdict import ALPHA, RELEVANT
 
 _DRAWS = 60
 _WORST = 0.10
+_FEWEST_PLANTS, _PLANTED_SESSIONS = 20, 100_000
 PLANTED = "reads_per_edit"
 DROPS = (0.3, 0.5)
 
@@ -79,6 +80,8 @@ def _alarms(prepared: Prepared, scores: Floats, found: Scan, random: np.random.G
         turned = replace(table, numerators=table.numerators[order], exposures=table.exposures[order])
         kept = prepared.residuals
         moved = replace(kept, known=kept.known[order], expected=kept.expected[order], weights=kept.weights[order])
+        if abs(cross_fitted(turned, moved, column, scores[order, place])) < RELEVANT:
+            continue
         size, _ = searched_size(turned, moved, column, scores[order, place], _DRAWS, random)
         if abs(size.log_ratio) >= RELEVANT and size.is_clear:
             return True
@@ -107,6 +110,8 @@ def planted(prepared: Prepared, found: Scan, runs: int, random: np.random.Genera
         numerators=table.numerators[:, [column]],
         exposures=table.exposures[:, [column]],
     )
+    # Of many sessions every plant is found, and each costs as much as the history is long.
+    runs = min(runs, max(_FEWEST_PLANTS, _PLANTED_SESSIONS // table.size))
     result = {}
     for drop in DROPS:
         hits = 0
@@ -124,8 +129,7 @@ def planted(prepared: Prepared, found: Scan, runs: int, random: np.random.Genera
                 exposures=single.exposures[order],
                 covariates=table.covariates[order],
             )
-            made = search.of_table(moved)
-            strongest = scanning.statistics(made.scores, table.strata, found.candidates)
+            strongest = scanning.statistics(null.fit(moved).scores, table.strata, found.candidates)
             hits += bool(np.abs(strongest).max() >= found.critical(ALPHA))
         result[drop] = (hits, runs)
     return result

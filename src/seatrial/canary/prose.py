@@ -64,7 +64,9 @@ def level(value: float | None, metric: Mapping[str, Any]) -> str:
 
 def scale_mark(value: float, metric: Mapping[str, Any]) -> str:
     """Return a round value at a scale."""
-    return f"{100 * value:.3g} %" if metric["family"] == "share" else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return (
+        f"{100 * value:.3g} %" if metric["family"] == "share" else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    )
 
 
 def amount(value: float | None) -> str:
@@ -138,6 +140,8 @@ def state_words(metric: Mapping[str, Any]) -> str:
     state = metric["state"]
     if state == "CHANGED":
         return f"changed {BETTER.get(metric['direction'], 'neither for better nor worse')}"
+    if state == "UNRESOLVED" and metric["power"] is None:
+        return "not searched for"
     if state == "UNRESOLVED":
         return "moved, by how much is open" if _is_significant(metric) else "nothing found, too few sessions to tell"
     return STATES.get(state, state or "not judged")
@@ -154,7 +158,7 @@ def meaning(metric: Mapping[str, Any]) -> str:
     if state == "EQUIVALENT":
         return "Stays within −20 % and +25 % at the middle and at every label that was compared."
     if power is None:
-        return "Not searched for; shown beside the others."
+        return "Shown beside the others: the interval alone, no test."
     found = smallest(power)
     able = f"Smallest to be found: {found}." if found else ""
     p = f"{p_words(metric['p'])}." if metric["p"] is not None else ""

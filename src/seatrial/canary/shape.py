@@ -11,7 +11,7 @@ from typing import Any
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-class Optional_(dict[str, Any]):
+class Part(dict[str, Any]):
     """A part that may be absent: None when it is."""
 
 
@@ -73,15 +73,19 @@ def texts(value: Any) -> list[str]:
 
 
 _SPOT = {"day": day, "earliest": day, "latest": day, "label": text, "value": text}
-_PART = Optional_(log_ratio=real, interval95=pair)
-_TOTALS = {name: whole for name in ("input", "output", "cache_read", "cache_write", "reasoning", "messages")}
+_PART = Part(log_ratio=real, interval95=pair)
+_TOTALS = dict.fromkeys(("input", "output", "cache_read", "cache_write", "reasoning", "messages"), whole)
+_OF_LOGS = (
+    "files", "gone", "unreadable", "rewrites", "bytes", "lines", "bad_lines", "long_lines", "wrong_fields",
+    "clock_jumps", "unfinished", "other_sessions", "sessions", "sessions_gone", "messages",
+)  # fmt: skip
 _METRIC = {
     "name": text, "title": text, "family": text, "unit": text, "harm": text, "numerator": text, "exposure": text,
     "headline": flag, "state": text, "why": text, "direction": text, "sessions": counts, "before": real,
-    "after": real, "p": real, "change": real, "interval90": pair, "interval95": pair, "boundary": Optional_(_SPOT),
-    "power": Optional_(sigma=real, smallest_drop=real, more_for_30=whole, more_to_hold=whole),
-    "events": Optional_(before=whole, after=whole, of=counts),
-    "attribution": Optional_(label=text, why=text, composition=_PART, rate=_PART, not_comparable=real),
+    "after": real, "p": real, "change": real, "interval90": pair, "interval95": pair, "boundary": Part(_SPOT),
+    "power": Part(sigma=real, smallest_drop=real, more_for_30=whole, more_to_hold=whole),
+    "events": Part(before=whole, after=whole, of=counts),
+    "attribution": Part(label=text, why=text, composition=_PART, rate=_PART, not_comparable=real),
 }  # fmt: skip
 _COST = {
     "by": text, "key": text, "is_subagent": flag, "sessions": whole, "usd": real, "usd_first": real, "tokens": whole,
@@ -111,7 +115,7 @@ SHAPE: dict[str, Any] = {
         "permutations": whole, "seed": whole, "dates": whole, "labels": whole, "metrics": whole, "critical": real,
         "block_days": whole, "testable": flag,
     },
-    "placebo": Optional_(
+    "placebo": Part(
         runs=whole, alarms=whole, interval=pair, calibrated=flag, planted=[{"drop": real, "found": whole, "of": whole}]
     ),
     "incidents": [
@@ -129,13 +133,7 @@ SHAPE: dict[str, Any] = {
     },
     "costs": [_COST],
     "logs": {
-        **{
-            name: whole
-            for name in (
-                "files", "gone", "unreadable", "rewrites", "bytes", "lines", "bad_lines", "long_lines", "wrong_fields",
-                "clock_jumps", "unfinished", "other_sessions", "sessions", "sessions_gone", "messages",
-            )
-        },
+        **dict.fromkeys(_OF_LOGS, whole),
         "unknown": numbers,
         "not_read": numbers,
         "lost": {"prompted": whole, "sessions": whole, "first": real, "last": real},
@@ -150,7 +148,7 @@ def whole_report(given: Any) -> dict[str, Any]:
 
 
 def _fitted(given: Any, shape: Any) -> Any:
-    if isinstance(shape, Optional_) and not isinstance(given, Mapping):
+    if isinstance(shape, Part) and not isinstance(given, Mapping):
         return None
     if isinstance(shape, dict):
         known = given if isinstance(given, Mapping) else {}

@@ -75,10 +75,7 @@ def axis_of(days: Iterable[date | None]) -> Axis | None:
 
 def date_axis(axis: Axis) -> Markup:
     """Return the names of an axis's ticks."""
-    ticks = [
-        charts.label(at, 12, name, "end" if at > 0.96 else "middle")
-        for at, name in axis.ticks()
-    ]
+    ticks = [charts.label(at, 12, name, "end" if at > 0.96 else "middle") for at, name in axis.ticks()]
     return charts.picture(ticks, "", 16, "axis")
 
 
@@ -193,14 +190,10 @@ def _line(lines: Sequence[Sequence[tuple[float, float]]], axis: Axis, top: float
     for one in lines:
         places = [f"{1000 * axis.place(at):.1f},{HEIGHT * (1 - value / top):.1f}" for at, value in one]
         drawn.append(element("polyline", points=" ".join(places), class_="smooth"))
-    return element(
-        "svg", *drawn, viewBox=f"0 0 1000 {HEIGHT}", preserveAspectRatio="none", width="100%", height=HEIGHT
-    )
+    return element("svg", *drawn, viewBox=f"0 0 1000 {HEIGHT}", preserveAspectRatio="none", width="100%", height=HEIGHT)
 
 
-def _point(
-    point: Point, axis: Axis, top: float, unit: float, metric: Mapping[str, Any], weekly: bool
-) -> Markup:
+def _point(point: Point, axis: Axis, top: float, unit: float, metric: Mapping[str, Any], weekly: bool) -> Markup:
     week = "week of " if weekly else ""
     words = f"{week}{shown_day(point.day)}: {level(point.value, metric)}, {counted(point.sessions, 'session')}"
     if point.value > top:

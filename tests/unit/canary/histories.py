@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from seatrial.canary.features import Features
@@ -51,3 +54,32 @@ def history(
             )
         )
     return made
+
+
+def full_history(sessions: int, seed: int, *, change: float = 1.0, per_day: int = 3) -> list[Features]:
+    """Return a history with every metric that is often searched; only reads per edit change, in the middle."""
+    random = np.random.default_rng(seed + 10_000)
+    made = []
+    for session in history(sessions, seed, change=change, at=sessions // 2, per_day=per_day):
+        cell = session.cells["implement"]
+        edits = cell["reads_per_edit"][1]
+        calls = round(edits * 4)
+        more = {
+            "rewrites": (float(random.binomial(round(edits), random.beta(1, 6))), edits),
+            "loops": (float(random.poisson(0.0007 * calls)), float(calls)),
+            "calls_per_prompt": (float(np.exp(random.normal(3, 0.5)) * 4), 4.0),
+            "corrections": (float(random.binomial(4, random.beta(1, 12))), 4.0),
+            "blind_edits": (float(random.binomial(round(edits), random.beta(1, 8))), edits),
+            "interrupts": (float(random.poisson(0.1)), 4.0),
+            "signature_length": (float(np.exp(random.normal(6, 0.4)) * 9), 9.0),
+        }
+        made.append(replace(session, calls=calls, cells={"implement": {**cell, **more}}))
+    return made
+
+
+ALL_FIELDS = ("cache", "is_error", "known_tools", "signature", "thinking", "turn_duration", "usage")
+
+
+def logged(sessions: Sequence[Features], fields: Sequence[str] = ALL_FIELDS) -> list[Features]:
+    """Return the sessions as they are when the logs hold every field that metrics depend on."""
+    return [replace(session, fields=tuple(fields), calls=max(session.calls, 20), messages=30) for session in sessions]

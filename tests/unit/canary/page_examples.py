@@ -11,7 +11,7 @@ from seatrial.canary.judge import Effort, judge
 from seatrial.canary.report import Report, Window
 from tests.unit.canary.histories import history
 
-_EFFORT = Effort(199, draws=100, placebos=20, plants=10)
+_EFFORT = Effort(199, draws=100, placebos=60, plants=10)
 
 
 def _known(sessions: list[Features]) -> list[Features]:

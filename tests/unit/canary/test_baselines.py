@@ -14,28 +14,7 @@ from bench import canary_baselines as baselines
 from bench.canary_two_samples import least_mann_whitney_p, mann_whitney_p, student_p, welch_p
 from seatrial.canary.features import Features
 
-from .histories import DAY, MONDAY, history
-
-
-def full_history(sessions: int, seed: int, *, change: float = 1.0, per_day: int = 3) -> list[Features]:
-    """A history with every metric that the rules look at; only reads per edit change, in the middle."""
-    random = np.random.default_rng(seed + 10_000)
-    made = []
-    for session in history(sessions, seed, change=change, at=sessions // 2, per_day=per_day):
-        cell = session.cells["implement"]
-        edits = cell["reads_per_edit"][1]
-        calls = round(edits * 4)
-        more = {
-            "rewrites": (float(random.binomial(round(edits), random.beta(1, 6))), edits),
-            "loops": (float(random.poisson(0.0007 * calls)), float(calls)),
-            "calls_per_prompt": (float(np.exp(random.normal(3, 0.5)) * 4), 4.0),
-            "corrections": (float(random.binomial(4, random.beta(1, 12))), 4.0),
-            "blind_edits": (float(random.binomial(round(edits), random.beta(1, 8))), edits),
-            "interrupts": (float(random.poisson(0.1)), 4.0),
-            "signature_length": (float(np.exp(random.normal(6, 0.4)) * 9), 9.0),
-        }
-        made.append(replace(session, calls=calls, cells={"implement": {**cell, **more}}))
-    return made
+from .histories import DAY, MONDAY, full_history
 
 
 def shuffled(sessions: Sequence[Features], seed: int) -> list[Features]:

@@ -144,7 +144,7 @@ def test_a_regression_is_told_from_when_to_who() -> None:
     assert (entry["state"], entry["attribution"]["label"]) == ("CHANGED", "MODEL")
     words = words_of(made)
     for wanted in (
-        "with model two, first seen on 3 Nov 2024",
+        "between 28 Oct and 4 Nov 2024 Most likely on 3 Nov 2024.",
         "MODEL The model behaves differently.",
         "changed for the worse",
         "What was asked for",
@@ -159,7 +159,7 @@ def test_a_regression_is_told_from_when_to_who() -> None:
         "Two ways to count",
         "No price is known for strange-1",
         "$53.55 at least",
-        "of 20 gave an alarm",
+        "of 60 gave an alarm",
         "phrases of going in circles",
         "Seed 0",
     ):
@@ -175,7 +175,9 @@ def test_what_changed_comes_first() -> None:
 def test_numbers_are_for_people() -> None:
     for made in (rich(), judged("HOLDING"), judged("INCONCLUSIVE")):
         page = render_html(made)
-        assert not re.search(r"\d\.\d{5}|\d[eE][-+]\d\d|\bnan\b|\bNone\b|\bTrue\b|\binf\b", Elements(page).words)
+        assert not re.search(
+            r"\d\.\d{5}|\d[eE][-+]\d\d|\bnan\b|\bNone\b(?! was)|\bTrue\b|\binf\b", Elements(page).words
+        )
         hovers = re.findall(r"<title>([^<]*)</title>|(?:aria-label|title)=\"([^\"]*)\"", page)
         assert not [hover for pair in hovers for hover in pair if re.search(r"\d\.\d{5}|None|nan\b", hover)]
 
@@ -243,7 +245,7 @@ def whole_pictures(page: str) -> Iterator[str]:
 def test_tables_have_headers() -> None:
     page = render_html(rich())
     assert len(re.findall(r"<th\b", page)) == len(re.findall(r'<th\b[^>]* scope="(?:col|row)"', page))
-    assert [level for level in re.findall(r"<h(\d)", page)][:2] == ["1", "2"]
+    assert re.findall(r"<h(\d)", page)[:2] == ["1", "2"]
 
 
 def test_sizes_stay_small() -> None:

@@ -117,6 +117,8 @@ class _Reader:
         unique = text(entry.get("uuid"), self.health)
         if unique:
             if unique in self.lines:
+                if kind == "assistant":
+                    self._again(entry)
                 return
             self.lines.add(unique)
         at = self.clock.read(entry.get("timestamp"))
@@ -148,9 +150,7 @@ class _Reader:
         health = self.health
         message = mapping(entry.get("message"), health)
         model = text(message.get("model"), health)
-        key = text(message.get("id"), health) or text(entry.get("uuid"), health)
-        request = text(entry.get("requestId"), health)
-        key = f"{key}:{request}" if request else key
+        key = self._key(entry, message)
         counts = mapping(message.get("usage"), health)
         known = into.get(key)
         if known is None:
@@ -172,6 +172,19 @@ class _Reader:
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else items(content, health)
         for block in blocks:
             self._block(mapping(block, health), known, at, into is self.messages)
+
+    def _key(self, entry: dict[str, Any], message: dict[str, Any]) -> str:
+        key = text(message.get("id"), self.health) or text(entry.get("uuid"), self.health)
+        request = text(entry.get("requestId"), self.health)
+        return f"{key}:{request}" if request else key
+
+    def _again(self, entry: dict[str, Any]) -> None:
+        """Take from a line that was there before what alone may differ: a count that is larger."""
+        message = mapping(entry.get("message"), self.health)
+        key = self._key(entry, message)
+        known = self.messages.get(key) or self.nested.get(key)
+        if known is not None:
+            known.usage.raise_to(self._usage(mapping(message.get("usage"), self.health)))
 
     def _usage(self, counts: dict[str, Any]) -> Usage:
         if "cache_read_input_tokens" in counts:
