@@ -114,13 +114,8 @@ class _Reader:
             elif kind not in _KNOWN:
                 self.health.unknown[kind] = self.health.unknown.get(kind, 0) + 1
             return
-        unique = text(entry.get("uuid"), self.health)
-        if unique:
-            if unique in self.lines:
-                if kind == "assistant":
-                    self._again(entry)
-                return
-            self.lines.add(unique)
+        if self._is_repeated(entry, kind):
+            return
         at = self.clock.read(entry.get("timestamp"))
         self._envelope(entry)
         if entry.get("isSidechain") is True and not self.session.parent:
@@ -133,6 +128,21 @@ class _Reader:
             self._user(entry, at)
         else:
             self._system(entry, at)
+
+    def _is_repeated(self, entry: dict[str, Any], kind: str) -> bool:
+        """Whether a line was there before; of an answer's, counts that are larger are taken all the same."""
+        unique = text(entry.get("uuid"), self.health)
+        if unique not in self.lines:
+            if unique:
+                self.lines.add(unique)
+            return False
+        if kind == "assistant":
+            message = mapping(entry.get("message"), self.health)
+            key = self._key(entry, message)
+            known = self.messages.get(key) or self.nested.get(key)
+            if known is not None:
+                known.usage.raise_to(self._usage(mapping(message.get("usage"), self.health)))
+        return True
 
     def _envelope(self, entry: dict[str, Any]) -> None:
         session = self.session
@@ -177,14 +187,6 @@ class _Reader:
         key = text(message.get("id"), self.health) or text(entry.get("uuid"), self.health)
         request = text(entry.get("requestId"), self.health)
         return f"{key}:{request}" if request else key
-
-    def _again(self, entry: dict[str, Any]) -> None:
-        """Take from a line that was there before what alone may differ: a count that is larger."""
-        message = mapping(entry.get("message"), self.health)
-        key = self._key(entry, message)
-        known = self.messages.get(key) or self.nested.get(key)
-        if known is not None:
-            known.usage.raise_to(self._usage(mapping(message.get("usage"), self.health)))
 
     def _usage(self, counts: dict[str, Any]) -> Usage:
         if "cache_read_input_tokens" in counts:
