@@ -9,7 +9,7 @@ NATIVE := CMakeLists.txt $(shell find native -type f 2>/dev/null)
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-agents demo-db test lint native-check native-check-arm64 bench bench-vision bench-agents bench-db agent-clis docs reference clean
+.PHONY: help demo demo-agents demo-db demo-canary test lint native-check native-check-arm64 bench bench-vision bench-agents bench-db bench-canary agent-clis docs reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -23,6 +23,9 @@ demo-agents: $(VENV)/.user  ## Two scripted agents at work: a message, diffs, co
 
 demo-db: $(VENV)/.user  ## A shop's database: a branch, a proposed change, what it would do, approval, apply, drift refused
 	$(BIN)/python examples/database/demo.py
+
+demo-canary: $(VENV)/.user  ## Half a year of made-up logs in which an update made the agent worse: verdict and page
+	$(BIN)/python examples/canary/demo.py
 
 test: $(VENV)/.developer  ## Install with developer tools, then run every test
 	$(BIN)/python -m pytest
@@ -58,6 +61,13 @@ bench-db: $(VENV)/.developer  ## Databases: branches, wake, catalog, masking, ap
 	$(BIN)/python -m bench.db_masking
 	$(BIN)/python -m bench.db_apply
 
+bench-canary: $(VENV)/.developer  ## Canary: false alarms, power, causes, beside rivals' rules; cost; reading (beside ccusage)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.canary_quality --json bench/results/canary_quality.json
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.canary_scale --json bench/results/canary_scale.json
+	npm install --silent --prefix build/ccusage ccusage@20.0.24 @ccusage/ccusage-linux-x64@20.0.24
+	npm install --silent --prefix build/ccusage-18 ccusage@18.0.5
+	$(BIN)/python -m bench.canary_reading --gigabytes 1 --json bench/results/canary_reading.json
+
 agent-clis: $(VENV)/.developer  ## Install Claude Code, Codex, Gemini CLI and OpenCode (npm, 1.3 GB), and run them in the sandbox
 	tools/agent_clis
 	PATH="$(CURDIR)/build/agent-clis/node_modules/.bin:$$PATH" $(BIN)/python -m pytest tests/integration/agents/test_agent_clis.py
@@ -79,7 +89,7 @@ $(VENV)/.created: tools/system_packages
 
 # `pip install -e` leaves Python files where they are; only these need a new build.
 $(VENV)/.user: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
-	$(PIP) install --editable '.[vision,agents,database]'
+	$(PIP) install --editable '.[vision,agents,database,canary]'
 	touch $@
 
 $(VENV)/.developer: $(VENV)/.user

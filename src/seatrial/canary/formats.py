@@ -22,7 +22,7 @@ _FEWEST_CALLS, _FEWEST_MESSAGES = 5, 3
 
 @dataclass(frozen=True)
 class Switch:
-    """A field that came or went: `day` is the first (days since year 1) with the other state."""
+    """A field that came or went in somebody's logs: `day` is the first (days since year 1) with the other state."""
 
     field: str
     day: int
@@ -55,9 +55,10 @@ def find(table: Table) -> Formats:
             continue
         columns = [index for index, metric in enumerate(table.metrics) if name in metric.fields]
         states[:, columns] = 2 * states[:, columns] + lacks[:, None]
-        place = int(np.flatnonzero(np.diff(lacks))[0]) + 1
-        names = tuple(table.metrics[index].name for index in columns if table.metrics[index].is_headline)
-        switches.append(Switch(name, int(table.days[place]), not lacks[place], names))
+        row = _first_switch(table, lacks)
+        if row is not None:
+            names = tuple(table.metrics[index].name for index in columns if table.metrics[index].is_headline)
+            switches.append(Switch(name, int(table.days[row]), not lacks[row], names))
     return Formats(states, tuple(switches))
 
 
@@ -80,6 +81,15 @@ def _lacking(table: Table, name: str) -> Integers | None:
     if min(off.sum(), on.sum()) < _FEWEST or has[on].mean() < _ON or has[off].mean() > _OFF:
         return None
     return lacks
+
+
+def _first_switch(table: Table, lacks: Integers) -> int | None:
+    """Return the first session whose place's logs were different before; None when only places differ."""
+    last: dict[str, int] = {}
+    for row, session in enumerate(table.sessions):
+        if last.setdefault(session.place, int(lacks[row])) != lacks[row]:
+            return row
+    return None
 
 
 def _majority(values: Floats, at: Integers) -> Floats:

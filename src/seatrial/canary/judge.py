@@ -201,6 +201,8 @@ class _Judge:
             return "it is the same in all sessions"
         if self.prepared.formats.differs(column, after):
             gone = [s.field for s in self.prepared.formats.switches if self.table.metrics[column].name in s.metrics]
+            if not gone:
+                return f"logs of different formats ({', '.join(self.table.metrics[column].fields)})"
             return f"the log's format changed ({', '.join(gone)})"
         return ""
 

@@ -124,11 +124,12 @@ def conclude(findings: Sequence[Finding], standing: Standing) -> tuple[Verdict, 
     if len(testable) >= FEWEST_TO_HOLD and len(holding) == len(testable):
         return "HOLDING", f"all {len(testable)} metrics stay within -20 % and +25 %"
     open_ = len(testable) - len(holding)
-    return "INCONCLUSIVE", (
-        f"no change was found, and {open_} of {len(testable)} metrics have too few sessions to say that there is none"
-        if testable
-        else "no metric can be tested"
-    )
+    if open_:
+        return "INCONCLUSIVE", (
+            f"nothing was found, and for {open_} of {len(testable)} metrics there are too few sessions to tell"
+        )
+    number = f"only {len(testable)} metrics" if len(testable) > 1 else "only one metric" if testable else "no metric"
+    return "INCONCLUSIVE", f"{number} can be tested; it takes {FEWEST_TO_HOLD} to say that all stay what they were"
 
 
 def _obstacle(standing: Standing) -> str:
