@@ -100,6 +100,18 @@ def test_the_same_logs_give_the_same_report(canary: Canary, home: Path) -> None:
     assert canary(*words).stdout == canary(*words).stdout
 
 
+def test_a_verdict_is_kept_as_evidence(canary: Canary, home: Path) -> None:
+    write_home(home, 60, change_at=30)
+    found = facts(canary("report", "--record", "--json", "--placebos", 0))
+    command = [str(Path(sys.executable).with_name("seatrial")), "evidence", "show", found["evidence"], "--json"]
+    environment = {**os.environ, "SEATRIAL_HOME": str(home.parent / "state")}
+    shown = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert shown["kind"] == "canary verdict"
+    assert shown["summary"].startswith(found["verdict"])
+    artefact = next((home.parent / "state" / "artefacts").rglob(shown["artefacts"][0]))
+    assert json.loads(artefact.read_text())["verdict"] == found["verdict"]
+
+
 def test_nothing_is_sent_anywhere(canary: Canary, home: Path) -> None:
     unshare = shutil.which("unshare")
     inside = (unshare or "", "--net", "--map-root-user") if unshare else ()

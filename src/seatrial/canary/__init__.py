@@ -10,7 +10,7 @@ print(canary.render_text(report.as_dict()))
 from seatrial.errors import MissingExtraError
 
 try:
-    from seatrial.canary.access import open_history, report, sessions_of, take_in, write_page
+    from seatrial.canary.access import keep_evidence, open_history, report, sessions_of, take_in, write_page
     from seatrial.canary.costs import CostRow, costs
     from seatrial.canary.costs import total as total_costs
     from seatrial.canary.export import export
@@ -48,6 +48,7 @@ __all__ = [
     "hand_to",
     "install",
     "judge",
+    "keep_evidence",
     "open_history",
     "pool",
     "render_text",

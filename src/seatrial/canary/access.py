@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from seatrial import paths
+from seatrial import evidence, paths, settings
 from seatrial.canary import discovery
 from seatrial.canary.discovery import Sources
 from seatrial.canary.features import Features
@@ -16,7 +17,16 @@ from seatrial.canary.history import History
 from seatrial.canary.ingest import IngestReport, ingest
 from seatrial.canary.judge import Effort, judge
 from seatrial.canary.report import Report, Window
+from seatrial.canary.verdict import Verdict
+from seatrial.store import Store
 
+_OUTCOMES: dict[Verdict, evidence.Outcome] = {
+    "REGRESSED": "fail",
+    "IMPROVED": "pass",
+    "HOLDING": "pass",
+    "CHANGED": "info",
+    "INCONCLUSIVE": "inconclusive",
+}
 Progress = Callable[[int, int], None]
 
 
@@ -69,6 +79,31 @@ def write_page(facts: Mapping[str, Any], file: Path) -> None:
 
     with paths.atomic_write(file.expanduser().absolute()) as stream:
         stream.write(render_html(facts).encode())
+
+
+def keep_evidence(made: Report, facts: Mapping[str, Any]) -> str:
+    """Record a verdict as evidence, with its data as an artefact; return the record's id.
+
+    `facts` are the report's `as_dict`.  Raises StoreError, StorageError.
+    """
+    store = Store.open(settings.load())
+    moved = [entry for entry in facts["metrics"] if entry["state"] == "CHANGED" and entry["interval95"]]
+    strongest = min(moved, key=lambda entry: entry["p"], default=None)
+    name = evidence.keep_artefact(store, json.dumps(facts, ensure_ascii=False, sort_keys=True).encode())
+    return evidence.record(
+        store,
+        evidence.Evidence(
+            subject=made.window.project or made.window.agent or "coding agent",
+            kind="canary verdict",
+            source="seatrial canary report",
+            outcome=_OUTCOMES[made.judgement.verdict],
+            summary=f"{made.verdict}: {made.judgement.reason}",
+            value=1 + strongest["change"] if strongest else None,
+            unit=f"times {strongest['title']}" if strongest else "",
+            interval=(1 + strongest["interval95"][0], 1 + strongest["interval95"][1]) if strongest else None,
+            artefacts=(name,),
+        ),
+    )
 
 
 def report(history: History, window: Window | None = None, effort: Effort | None = None) -> Report:

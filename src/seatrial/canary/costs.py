@@ -45,7 +45,7 @@ class CostRow:
     usd: float = 0.0
     usd_first: float = 0.0
     is_least: bool = False
-    """Some of the models cost more in long requests, which are not told apart: `usd` is the least it can be."""
+    """`usd` is the least it can be: some logs hold no final counts, some models cost more in long requests."""
     unpriced_messages: int = 0
     unpriced: tuple[str, ...] = ()
     """Models whose price is not known."""
@@ -125,6 +125,7 @@ class _Sums:
         for key, (output, first) in touched.items():
             row = self.rows[key]
             row.sessions += 1
+            row.is_least |= session.has_partial_usage
             if abs(output - first) > DIFFERS * max(output, 1):
                 versions = {name for name in session.spread.get("version", {}) if name}
                 row.versions = tuple(sorted({*row.versions, *versions}, key=_version))

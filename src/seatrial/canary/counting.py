@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from seatrial.canary import phrases, tools
 from seatrial.canary.commands import Effect
 from seatrial.canary.events import ApiMessage, Event, Interrupt, Note, Prompt, ToolCall, ToolResult
+from seatrial.canary.features import PARTIAL_SHARE
 
 IDLE_SECONDS = 3600.0
 _KNOWN_SHARE = 0.8
@@ -16,7 +17,6 @@ _SPOKEN = 80
 """Characters of visible text from which a message can be too long for its tokens."""
 _CHARACTERS_A_TOKEN = 8
 """More than any language's: a message with fewer tokens than its text needs was logged before it was finished."""
-_PARTIAL_SHARE = 0.2
 
 
 class Turns:
@@ -57,7 +57,7 @@ class Turns:
     @property
     def fields(self) -> frozenset[str]:
         """Return what the events show: `usage` if tokens are counted, `known_tools` if 80 % of calls are known."""
-        found = {"usage"} if self._has_tokens and self.partial_share <= _PARTIAL_SHARE else set()
+        found = {"usage"} if self._has_tokens and self.partial_share <= PARTIAL_SHARE else set()
         if self._calls > 0 and self._known_calls >= _KNOWN_SHARE * self._calls:
             found.add("known_tools")
         return frozenset(found)

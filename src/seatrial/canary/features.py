@@ -9,6 +9,8 @@ LABELS = ("model", "version", "effort", "entrypoint", "permission", "tools", "fo
 """Labels of a session; each is what at least 80 % of its messages carry, else `mixed`; empty when unknown."""
 PROMPT_CLASSES = ("plan", "implement", "question", "debug", "command", "other")
 MIXED = "mixed"
+PARTIAL_SHARE = 0.2
+"""Of answers with too few tokens for their text, from which a log's counts of tokens are beginnings, not totals."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,11 @@ class Features:
     """Version of the lists of wordings that were counted."""
     excluded: str = ""
     """Why this session is not judged: `scripted`, `sub-agent`, `no typed prompt`, `unreadable`, …; empty if it is."""
+
+    @property
+    def has_partial_usage(self) -> bool:
+        """Whether the log holds no final counts of tokens: its totals are lower bounds."""
+        return self.covariates.get("partial_usage_share", 0.0) > PARTIAL_SHARE
 
     def total(self, metric: str) -> tuple[float, float]:
         """Return numerator and exposure of a metric over the whole session."""

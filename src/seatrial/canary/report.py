@@ -25,7 +25,6 @@ _CONTROLS = {
     "seconds_between_prompts": "seconds between prompts",
     "result_characters": "characters of a tool's result",
 }
-_PARTIAL = 0.2
 
 
 @dataclass(frozen=True)
@@ -112,11 +111,7 @@ class Report:
     def _tokens(self) -> dict[str, Any]:
         """Return totals by both ways of counting, and the versions whose logs hold no final counts."""
         rows = [row for session in self.sessions for row in session.usage]
-        partial = Counter(
-            session.labels.get("version", "")
-            for session in self.sessions
-            if session.covariates.get("partial_usage_share", 0.0) > _PARTIAL
-        )
+        partial = Counter(session.labels.get("version", "") for session in self.sessions if session.has_partial_usage)
         names = ("input", "output", "cache_read", "cache_write", "reasoning", "messages")
         return {
             "main": {name: sum(getattr(row, name) for row in rows if not row.is_subagent) for name in names},

@@ -266,7 +266,10 @@ def _explain_costs(total: CostRow) -> None:
         names = ", ".join(name or "(unnamed)" for name in total.unpriced)
         click.echo(f"Without {total.unpriced_messages:,} messages of models with no known price: {names}.", err=True)
     if total.is_least:
-        click.echo("+: at least; some models cost more in long requests, which logs do not tell apart.", err=True)
+        click.echo(
+            "+: at least; some logs hold no final counts, and some models cost more in long requests.",
+            err=True,
+        )
 
 
 @click.command(cls=JsonCommand)

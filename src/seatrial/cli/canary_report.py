@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--project", default="", help="Only this project (the name of its folder).")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page to this file, too.")
 @click.option("--fail-on", type=click.Choice(sorted(_FAILS)), default="never", help="Verdicts that exit with 3.")
+@click.option("--record", is_flag=True, help="Keep the verdict as evidence (seatrial evidence list).")
 @click.option("--no-ingest", is_flag=True, help="Judge what is known, without reading new logs.")
 @click.option("--permutations", type=click.IntRange(99), default=1999, show_default=True, help="Of the search.")
 @click.option("--placebos", type=click.IntRange(0), default=200, show_default=True, help="Placebo reports; 0: none.")
@@ -41,6 +43,17 @@ def report(**options: Any) -> dict[str, Any]:
       seatrial canary report --from ~/logs-of-the-team --json
       seatrial canary report --fail-on regressed
     """
+    made = _judged(options)
+    facts: dict[str, Any] = made.as_dict()
+    _write(made, facts, options)
+    if facts["verdict"] in _FAILS[options["fail_on"]]:
+        if options["as_json"]:
+            click.echo(json.dumps({"ok": True, **facts}, ensure_ascii=False))
+        sys.exit(3)
+    return facts
+
+
+def _judged(options: dict[str, Any]) -> Any:
     from seatrial import canary
 
     quiet = options["as_json"]
@@ -52,26 +65,26 @@ def report(**options: Any) -> dict[str, Any]:
                 _say(taken)
         effort = canary.Effort(options["permutations"], placebos=options["placebos"], seed=options["seed"])
         with progress.working("judging", quiet=quiet):
-            made = canary.report(history, _window(options), effort)
-    facts = made.as_dict()
-    if not quiet:
+            return canary.report(history, _window(options), effort)
+
+
+def _write(made: Any, facts: dict[str, Any], options: dict[str, Any]) -> None:
+    """Show the report, write the page, and keep the evidence."""
+    from seatrial import canary
+
+    notes = []
+    if not options["as_json"]:
         _show(canary.render_text(facts), facts["verdict"])
         if not facts["sessions"]["all"]:
-            click.echo(
-                "hint: seatrial canary report --from FOLDER reads logs from elsewhere; --days 365 looks further back",
-                err=True,
-            )
+            notes.append("hint: --from FOLDER reads logs from elsewhere, --days 365 looks further back")
     if options["html"]:
         canary.write_page(facts, options["html"])
-        if not quiet:
-            click.echo(f"page: {options['html']}", err=True)
-    if facts["verdict"] in _FAILS[options["fail_on"]]:
-        if quiet:
-            import json
-
-            click.echo(json.dumps({"ok": True, **facts}, ensure_ascii=False))
-        sys.exit(3)
-    return facts
+        notes.append(f"page: {options['html']}")
+    if options["record"]:
+        facts["evidence"] = canary.keep_evidence(made, facts)
+        notes.append(f"evidence: {facts['evidence'][:12]}")
+    for note in notes if not options["as_json"] else ():
+        click.echo(note, err=True)
 
 
 def _window(options: dict[str, Any]) -> Any:

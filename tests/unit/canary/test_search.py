@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.canary_worlds import resembling_days
 from seatrial.canary import boundary, named, null, scan, search
 from seatrial.canary.boundary import Boundary
 from seatrial.canary.contrast import difference
@@ -18,7 +17,7 @@ from seatrial.canary.features import Features
 from seatrial.canary.metrics import BY_NAME
 from seatrial.canary.table import Floats, Integers, build, stratum_means
 
-from .histories import full_history, history, logged
+from .histories import history
 
 METRICS = [BY_NAME[name] for name in ("reads_per_edit", "errors", "output_per_prompt")]
 
@@ -151,7 +150,8 @@ def test_versions_that_live_side_by_side_are_told_apart() -> None:
     second = next(entry for entry in found if entry.value == "2" and entry.metric == "reads_per_edit")
     assert second.sessions == (60, 100)
     assert second.first_day.toordinal() == prepared.table.days[40]
-    assert second.size.interval95[0] < np.log(0.3) < second.size.interval95[1]
+    assert second.size.log_ratio == pytest.approx(np.log(0.3), abs=0.3)
+    assert second.size.is_clear
 
 
 def test_which_labels_can_be_compared() -> None:
@@ -190,10 +190,23 @@ def test_a_label_of_one_project_is_compared_within_it() -> None:
 
 
 def test_days_that_resemble_each_other_are_moved_in_blocks() -> None:
-    sessions = logged(full_history(300, 8))
+    random = np.random.default_rng(1)
+    sessions = history(300, 8, spread=0.3)
     assert search.block_days(search.prepare(sessions, METRICS)) == 0
-    resembling_days(sessions, np.random.default_rng(1), 0.9)
-    assert search.block_days(search.prepare(sessions, METRICS)) == scan.block_length(build(sessions).days) == 5
+    effect = np.zeros(100)
+    for day in range(1, 100):
+        effect[day] = 0.7 * effect[day - 1] + random.normal(0, 0.5)
+    for number, one in enumerate(sessions):
+        for name in ("reads_per_edit", "output_per_prompt"):
+            y, exposure = one.cells["implement"][name]
+            one.cells["implement"][name] = (float(round(y * np.exp(effect[number // 3]))), exposure)
+    prepared = search.prepare(sessions, METRICS)
+    assert search.block_days(prepared) == scan.block_length(prepared.table.days) == 5
+    result = search.search(prepared, 19, random)
+    assert (result.block_days, result.is_testable) == (5, True)
+    # 23 days are seven blocks of three, which are too few.
+    short = search.search(search.prepare(sessions[:69], METRICS), 19, random)
+    assert (short.block_days, short.is_testable) == (3, False)
 
 
 def test_a_change_is_no_resemblance_of_days() -> None:
