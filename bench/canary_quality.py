@@ -58,7 +58,8 @@ def alarm(users: Users, user: str, nuisance: str, seed: int) -> dict[str, Any]:
 def power(users: Users, drop: float, a_side: int, seed: int) -> dict[str, Any]:
     """Return what is said of a history in whose later half fewer files are read."""
     random = np.random.default_rng(seed)
-    sessions = drawn(users["one person"], 2 * a_side, random)
+    # At least five weeks: of fewer than 24 active days nothing is said.
+    sessions = drawn(users["one person"], 2 * a_side, random, a_day=min(3.6, 2 * a_side / 34))
     planted(sessions, drop, random)
     found = _verdicts(sessions)
     judged = judge(sessions, EFFORT)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seatrial import evidence, paths, settings
+from seatrial import paths, settings
 from seatrial.canary import discovery
 from seatrial.canary.discovery import Sources
 from seatrial.canary.features import Features
@@ -18,9 +18,11 @@ from seatrial.canary.ingest import IngestReport, ingest
 from seatrial.canary.judge import Effort, judge
 from seatrial.canary.report import Report, Window
 from seatrial.canary.verdict import Verdict
-from seatrial.store import Store
 
-_OUTCOMES: dict[Verdict, evidence.Outcome] = {
+if TYPE_CHECKING:
+    from seatrial.evidence import Outcome
+
+_OUTCOMES: dict[Verdict, Outcome] = {
     "REGRESSED": "fail",
     "IMPROVED": "pass",
     "HOLDING": "pass",
@@ -86,6 +88,10 @@ def keep_evidence(made: Report, facts: Mapping[str, Any]) -> str:
 
     `facts` are the report's `as_dict`.  Raises StoreError, StorageError.
     """
+    # Half a second for who takes logs in every hour, and needs neither.
+    from seatrial import evidence
+    from seatrial.store import Store
+
     store = Store.open(settings.load())
     moved = [entry for entry in facts["metrics"] if entry["state"] == "CHANGED" and entry["interval95"]]
     strongest = min(moved, key=lambda entry: entry["p"], default=None)

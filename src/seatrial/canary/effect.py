@@ -101,7 +101,8 @@ def size_at(
     """Return the size of a change at a boundary that was not searched for, over `rows` [s] (all by default)."""
     weight = np.ones((1, table.size)) if rows is None else rows[None, :].astype(np.float64)
     point = float(log_ratios(table, residuals, column, after, weight)[0])
-    return _sized(point, log_ratios(table, residuals, column, after, draws * weight))
+    drawn = log_ratios(table, residuals, column, after, draws * weight)
+    return _sized(point, _widened(table, residuals, column, point, drawn))
 
 
 def searched_size(
@@ -124,7 +125,8 @@ def searched_size(
     active = np.unique(table.days)
     # The change lies after the last active day before, and on or before the day found.
     earliest = active[max(0, int(np.searchsorted(active, min(low, days))) - 1)]
-    return _sized(point, np.array(sizes)), Location(days, int(earliest), int(max(high, days)))
+    drawn = _widened(table, residuals, column, point, np.array(sizes))
+    return _sized(point, drawn), Location(days, int(earliest), int(max(high, days)))
 
 
 def cross_fitted(
@@ -152,6 +154,22 @@ def _located(scores: Floats, days: Integers, strata: Integers, share: int) -> in
         return int(days[len(days) // 2])
     centred = (scores - stratum_means(scores, strata))[:, None]
     return int(found.days[np.argmax(np.abs(statistics(centred, strata, found)[:, 0]))])
+
+
+def _widened(table: Table, residuals: Residuals, column: int, point: float, drawn: Floats) -> Floats:
+    """Return drawn log ratios [b] of a size with the spread of an estimate that finds its own Huber weights.
+
+    Sessions are drawn anew with the weights of the whole history, whose spread is smaller: by the share of sessions
+    that keep their full weight over the mean weight.
+    """
+    if table.metrics[column].family != "size":
+        return drawn
+    weights = residuals.weights[residuals.known[:, column] > 0, column]
+    if not len(weights):
+        return drawn
+    factor = float(weights.mean() / max(0.5, float((weights >= 1).mean())))
+    wider: Floats = point + (drawn - point) * max(1.0, factor)
+    return wider
 
 
 def _sized(point: float, drawn: Floats) -> Size:

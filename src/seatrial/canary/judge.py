@@ -161,7 +161,7 @@ class _Judge:
         base = Finding(metric, "UNRESOLVED", "", sessions, self._value(column, before), self._value(column, after))
         if metric.family == "rare":
             rows = np.flatnonzero(boundary.rows)
-            numbers = self.table.numerators[rows, column], self.table.exposures[rows, column]
+            numbers = self.table.numerators[rows, column].tolist(), self.table.exposures[rows, column].tolist()
             test = compare_rare(*numbers, after[rows].tolist())
             return replace(base, rare=test, p=test.p)
         obstacle = self._untestable(column, sessions, after)

@@ -97,7 +97,7 @@ def whole(side: Sequence[Cells]) -> float:
     return sum(y for cells in side for y, _ in cells.values()) / sum(e for cells in side for _, e in cells.values())
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(SIDE, SIDE)
 def test_the_parts_add_up_to_the_whole(before: list[Cells], after: list[Cells]) -> None:
     if not whole(before) or not whole(after):
@@ -111,7 +111,7 @@ SIZE = st.tuples(st.floats(0.1, 1e5), st.integers(1, 9))
 SIZES = st.lists(st.fixed_dictionaries(dict.fromkeys(KINDS, SIZE)), min_size=3, max_size=6)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(SIZES, SIZES)
 def test_the_parts_of_a_size_add_up_to_the_difference_of_its_logarithms(
     before: list[Cells], after: list[Cells]

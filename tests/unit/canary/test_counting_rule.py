@@ -62,6 +62,7 @@ def largest(given_: Sequence[Given]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+@settings(deadline=None)
 @given(LINES, st.randoms(use_true_random=False))
 def test_order_and_repetition_change_nothing(given_: list[Given], chance: random.Random) -> None:
     entries = lines_of(given_)
@@ -76,6 +77,7 @@ def test_order_and_repetition_change_nothing(given_: list[Given], chance: random
         assert sorted(call.id for call in only(session, ToolCall)) == sorted(f"t-{name}" for name in calls)
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_a_line_that_is_repeated_with_larger_counts_raises_them(given_: list[Given]) -> None:
     entries = lines_of(given_)
@@ -89,6 +91,7 @@ def test_a_line_that_is_repeated_with_larger_counts_raises_them(given_: list[Giv
         assert session.events == read_bytes(written([*entries, {**more, "uuid": "other"}])).events
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_the_first_line_is_kept_apart(given_: list[Given]) -> None:
     session = read_bytes(written(lines_of(given_)))
@@ -99,7 +102,7 @@ def test_the_first_line_is_kept_apart(given_: list[Given]) -> None:
     assert found == first
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(LINES)
 def test_as_a_log_grows_no_total_falls(given_: list[Given]) -> None:
     entries = lines_of(given_)
@@ -113,7 +116,7 @@ def test_as_a_log_grows_no_total_falls(given_: list[Given]) -> None:
         before = found
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(LINES, st.floats(0, 1))
 def test_a_log_that_ends_anywhere_has_the_counts_of_its_whole_lines(given_: list[Given], where: float) -> None:
     content = written(lines_of(given_))
@@ -127,6 +130,7 @@ def test_a_log_that_ends_anywhere_has_the_counts_of_its_whole_lines(given_: list
     assert session.health.unfinished == (not cut.endswith(b"\n") and len(cut) > 0)
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_features_add_up_what_the_answers_say(given_: list[Given]) -> None:
     session = read_bytes(

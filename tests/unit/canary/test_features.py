@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seatrial.canary.features import LABELS, PROMPT_CLASSES, DayUsage, Features
@@ -32,6 +32,7 @@ FEATURES = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(FEATURES)
 def test_written_as_json_and_read_again_it_is_the_same(made: Features) -> None:
     read = Features.from_dict(json.loads(json.dumps(made.as_dict(), allow_nan=False)))

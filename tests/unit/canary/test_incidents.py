@@ -48,7 +48,7 @@ def sessions_of(
     return made
 
 
-def tested(sessions: Sequence[Features], name: str = CACHE) -> incidents.Tested | None:
+def outcome(sessions: Sequence[Features], name: str = CACHE) -> incidents.Tested | None:
     found = incidents.test(search.prepare(sessions))
     return next((entry for entry in found if entry.incident.name == name), None)
 
@@ -62,7 +62,7 @@ def risen(at: float) -> float:
 
 
 def test_the_cache_that_was_lost_after_idle_hours_only_is_seen() -> None:
-    found = tested(sessions_of(risen, steady))
+    found = outcome(sessions_of(risen, steady))
     assert found is not None
     assert (found.inside, found.outside) == (15, 45)
     assert found.is_seen
@@ -79,35 +79,35 @@ def test_the_cache_that_was_lost_after_idle_hours_only_is_seen() -> None:
     (lambda at: 0.6, steady),
 ], ids=["steady", "everywhere", "only without idle hours", "better inside", "before and after too"])  # fmt: skip
 def test_anything_else_is_not_that_incident(idle: Share, otherwise: Share) -> None:
-    found = tested(sessions_of(idle, otherwise))
+    found = outcome(sessions_of(idle, otherwise))
     assert found is not None
     assert found.p is not None
     assert not found.is_seen
 
 
 def test_other_models_and_other_agents_are_not_touched() -> None:
-    assert tested(sessions_of(risen, steady, model="claude-haiku-4-5")) is None
-    assert tested(sessions_of(risen, steady, model="claude-sonnet-4-6-20260301")) is not None
+    assert outcome(sessions_of(risen, steady, model="claude-haiku-4-5")) is None
+    assert outcome(sessions_of(risen, steady, model="claude-sonnet-4-6-20260301")) is not None
     others = sessions_of(risen, steady)
     for one in others:
         one.agent = "codex"
-    assert tested(others) is None
+    assert outcome(others) is None
 
 
 def test_sessions_after_its_dates_do_not_have_it() -> None:
-    assert tested(sessions_of(risen, steady, days=25)) is None
+    assert outcome(sessions_of(risen, steady, days=25)) is None
 
 
 @pytest.mark.parametrize(("days", "inside", "outside"), [(34, 9, 25), (26, 1, 25)])
 def test_few_sessions_say_that_they_are_few(days: int, inside: int, outside: int) -> None:
-    found = tested(sessions_of(risen, steady, days=days))
+    found = outcome(sessions_of(risen, steady, days=days))
     assert found is not None
     assert (found.inside, found.outside, found.p, found.is_seen) == (inside, outside, None, False)
     assert found.why == f"{inside} sessions inside and {outside} outside; 10 are needed"
 
 
 def test_a_project_of_its_own_says_nothing() -> None:
-    found = tested(sessions_of(risen, steady, project=lambda at: float(is_within(at))))
+    found = outcome(sessions_of(risen, steady, project=lambda at: float(is_within(at))))
     assert found is not None
     assert (found.p, found.why) == (None, "no project has sessions both inside and outside")
 
@@ -116,7 +116,7 @@ def test_an_incident_without_a_signature_says_so() -> None:
     moved = sessions_of(steady, steady, model="claude-sonnet-4-20250514")
     for one in moved:
         one.start -= 200 * DAY
-    found = tested(moved, "context window misrouting (Sonnet 4)")
+    found = outcome(moved, "context window misrouting (Sonnet 4)")
     assert found is not None
     assert (found.p, found.why, found.is_seen) == (None, "it has no signature in logs", False)
 
