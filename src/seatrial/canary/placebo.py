@@ -59,13 +59,19 @@ def calibrate(
     """Return the rates on this history; None when there is no date to search."""
     if not found.is_testable or not placebos:
         return None
-    still = search.without_steps(prepared) if _has_change(found) else prepared.chosen
+    still = _still(prepared, found)
     alarms = sum(_alarms(prepared, still, found, random) for _ in range(placebos))
     return Placebo(placebos, alarms, wilson(alarms, placebos), planted(prepared, found, plants, random))
 
 
-def _has_change(found: Scan) -> bool:
-    return found.adjusted(float(np.abs(found.statistics).max(initial=0.0))) <= ALPHA
+def _still(prepared: Prepared, found: Scan) -> Floats:
+    """Return the searched scores [s, k] without the changes that were found, at dates and at labels' new values."""
+    has_changed = found.adjusted(float(np.abs(found.statistics).max(initial=0.0))) <= ALPHA
+    scores = search.without_steps(prepared) if has_changed else prepared.chosen.copy()
+    for entry, of_label in zip(prepared.new_values, np.abs(found.of_labels), strict=True):
+        for place in np.flatnonzero(of_label >= found.critical(ALPHA)):
+            scores[:, place] = search.centred_on_sides(scores[:, place], prepared.table, entry.after)
+    return scores
 
 
 def _alarms(prepared: Prepared, scores: Floats, found: Scan, random: np.random.Generator) -> bool:

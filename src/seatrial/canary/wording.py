@@ -36,6 +36,8 @@ def number(value: float | None) -> str:
         return "–"
     if value == 0:
         return "0"
+    if abs(value) < 0.00005:
+        return "< 0.0001"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{min(digits, 4)}f}"
 

@@ -261,3 +261,34 @@ def test_nothing_can_be_searched_in_nothing() -> None:
     result = search.search(prepared, 9, np.random.default_rng(0))
     assert not result.is_testable
     assert result.critical() == float("inf")
+
+
+def test_the_largest_statistic_is_over_dates_and_labels() -> None:
+    random = np.random.default_rng(14)
+    days, strata = np.arange(60), np.arange(60) % 2
+    values = random.normal(size=(60, 2))
+    scores = values - stratum_means(values, strata)
+    sides = random.random((4, 60)) < 0.5
+    z = np.array([side - stratum_means(side.astype(np.float64), strata) for side in sides])
+    found = scan.scan(scores, days, strata, permutations_count=50, random=np.random.default_rng(0), contrasts=z)
+    dates = scan.candidates(days, strata)
+    # The deviation of a contrast over all permutations, from many of them.
+    drawn = [z @ scores[order] for order in scan.permutations(days, strata, 4000, random, 0)]
+    deviation = np.std(drawn, axis=0)
+    assert found.of_labels == pytest.approx(z @ scores / deviation, rel=0.06, abs=0.03)
+    exact = (z @ scores) / found.of_labels
+    largest = sorted(
+        max(np.abs(scan.statistics(scores[order], strata, dates)).max(), np.abs(z @ scores[order] / exact).max())
+        for order in scan.permutations(days, strata, 50, np.random.default_rng(0), 0)
+    )
+    assert found.largest == pytest.approx(np.array(largest))
+
+
+def test_projects_with_few_sessions_are_one_for_each_person() -> None:
+    sessions = history(40, 15)
+    for number, one in enumerate(sessions):
+        one.place = "ann" if number < 20 else "bob"
+        one.project = "often" if number % 20 < 5 else f"few-{number % 20 // 4}"
+    table = build(sessions, METRICS)
+    assert table.stratum_names == ("ann/often", "ann/other", "bob/often", "bob/other")
+    assert np.bincount(table.strata).tolist() == [5, 15, 5, 15]
