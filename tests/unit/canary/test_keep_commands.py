@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from seatrial.canary.history import History
-from seatrial.cli import canary_keep
+from seatrial.cli import canary_keep, seatrial
 from seatrial.errors import SeatrialError, SettingError
 from tests.unit.canary.histories import history
 from tests.unit.canary.ingests import small_tree
@@ -37,7 +37,7 @@ def logs(tmp_path: Path) -> Path:
 
 
 def run(command: click.Command, *arguments: str | Path) -> str:
-    done = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    done = CliRunner().invoke(seatrial, ["canary", str(command.name), *map(str, arguments)], catch_exceptions=False)
     if isinstance(done.exception, SeatrialError):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -95,7 +95,7 @@ def test_both_ways_of_counting_and_unknown_prices_are_explained() -> None:
         session.spread["version"] = {"2.1.7": 3}
     with History.open() as kept:
         put(kept, sessions)
-    done = CliRunner().invoke(canary_keep.costs, ["--no-ingest"], catch_exceptions=False)
+    done = CliRunner().invoke(seatrial, ["canary", "costs", "--no-ingest"], catch_exceptions=False)
     assert "FIRST-LINE OUTPUT" in done.stdout and "2,000" in done.stdout and "200" in done.stdout
     assert "in versions 2.1.7" in done.stderr
     assert "Without 3 messages of models with no known price: mine." in done.stderr
