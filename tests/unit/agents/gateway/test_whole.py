@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,10 +48,7 @@ def test_a_run_is_replayed_without_its_model(tmp_path: Path) -> None:
     ):
         first = work(tmp_path / "first", running.port)
         # The last exchange is entered once its answer has been sent on, when the agent may have ended already.
-        for _ in range(100):
-            if len(running.ledger.exchanges) == 3:
-                break
-            time.sleep(0.05)
+        running.until(lambda: len(running.ledger.exchanges) == 3)
         assert [exchange.stop for exchange in running.ledger.exchanges] == ["tool_use", "tool_use", "end"]
     with yard.gateway(yard.policy("http://127.0.0.1:1", key=None), replay=tmp_path / "recording") as running:
         again = work(tmp_path / "again", running.port)
