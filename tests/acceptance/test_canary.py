@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ sys.path.insert(0, str(REPOSITORY / "examples" / "canary"))
 from logs import write_home
 
 DATA = REPOSITORY.parent / "shared" / "data" / "canary" / "claude_code.tar.xz"
+UNTIL = datetime(2026, 11, 28, tzinfo=UTC)
+DAYS = ("--since", "2026-08-01", "--until", "2026-11-28")
+"""Fixed days: the same logs and the same verdict whenever the tests run."""
 SECRET = "canary-string-5f3a"
 Canary = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -67,14 +71,14 @@ def test_a_home_with_one_session(canary: Canary, home: Path) -> None:
 
 
 def test_a_home_with_300_sessions_that_changed(canary: Canary, home: Path, tmp_path: Path) -> None:
-    write_home(home, 300, change_at=180)
-    done = canary("report", "--days", 120, "--html", tmp_path / "report.html", "--fail-on", "regressed")
+    write_home(home, 300, change_at=180, until=UNTIL)
+    done = canary("report", *DAYS, "--html", tmp_path / "report.html", "--fail-on", "regressed")
     assert done.returncode == 3
     assert done.stdout.startswith("REGRESSED  reads per edit")
     assert "HARNESS: the version changed (2.1.96 → 2.1.110), model did not" in done.stdout
     assert len(done.stdout.splitlines()) <= 24
     assert "<!doctype html>" in (tmp_path / "report.html").read_text()
-    found = facts(canary("report", "--days", 120, "--json", "--no-ingest"))
+    found = facts(canary("report", *DAYS, "--json", "--no-ingest"))
     assert found["verdict"] == "REGRESSED"
     reads = next(entry for entry in found["metrics"] if entry["name"] == "reads_per_edit")
     assert reads["interval95"][0] < -0.5 < reads["interval95"][1]
@@ -88,8 +92,8 @@ def _day(home: Path, number: int) -> str:
 
 
 def test_a_home_with_300_sessions_that_did_not_change(canary: Canary, home: Path) -> None:
-    write_home(home, 300, seed=3)
-    done = canary("report", "--days", 120, "--fail-on", "changed", "--json")
+    write_home(home, 300, seed=3, until=UNTIL)
+    done = canary("report", *DAYS, "--fail-on", "changed", "--json")
     assert done.returncode == 0
     assert facts(done)["verdict"] in ("HOLDING", "INCONCLUSIVE")
 
