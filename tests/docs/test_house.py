@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "seatrial"
-CORE = {"errors", "paths", "settings", "store", "evidence", "prices"}
+CORE = {"pages", "errors", "paths", "settings", "store", "evidence", "prices"}
 AREAS = {"vision", "agents", "database", "canary"}
 MAY_IMPORT = {
     **dict.fromkeys(CORE, CORE),

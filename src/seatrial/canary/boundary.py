@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from seatrial.canary.features import MIXED
+from seatrial.canary.scan import DAYS_A_SIDE, SESSIONS_A_SIDE
 from seatrial.canary.table import Flags, Floats, Table, stratum_means
 
 LABELS = ("model", "version", "effort")
 OPTIONS = (*LABELS, "permission")
 _MOST = 12
-_FEWEST = 10
-_DAYS_BEFORE = 5
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def of_labels(table: Table) -> list[Boundary]:
             share = stratum_means(carries.astype(np.float64), table.strata, pure)
             rows = pure & (share > 0) & (share < 1)
             made = Boundary(int(table.days[carries].min()), rows, rows & carries, label, value)
-            if min(made.counts) >= _FEWEST:
+            if min(made.counts) >= SESSIONS_A_SIDE:
                 found.append(made)
     return found
 
@@ -62,7 +61,9 @@ def is_new(table: Table, boundary: Boundary) -> bool:
     """Whether a label's value came within the history, after ten sessions and five active days without it."""
     before = table.days < boundary.day
     return (
-        boundary.label in LABELS and int(before.sum()) >= _FEWEST and len(np.unique(table.days[before])) >= _DAYS_BEFORE
+        boundary.label in LABELS
+        and int(before.sum()) >= SESSIONS_A_SIDE
+        and len(np.unique(table.days[before])) >= DAYS_A_SIDE
     )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from seatrial import pages
 from seatrial.canary import charts, prose, timeline, wording
 from seatrial.canary.shape import day, whole_report
 
@@ -19,6 +20,7 @@ _LABELS = ("model", "version", "effort", "permission", "entrypoint")
 _STRIPS = _LABELS[:3]
 _MOST_DIFFERENT = 12
 _SPACE = "\u00a0%"
+_KEPT = pages.KEPT + "\u00a0"
 _PHRASES = (
     prose.amount, prose.interval_words, prose.level, prose.meaning, prose.moment, prose.p_words, prose.share_of,
     prose.shown_day, prose.size, prose.smallest, prose.span, prose.state_words, prose.usd, prose.when, wording.counted,
@@ -63,37 +65,17 @@ def render_html(report: Mapping[str, Any]) -> str:
 
 def shown(text: str) -> Markup:
     """Return `text` escaped, with characters that cannot be seen as their numbers."""
-    if text.isprintable():
-        return escape(text)
-    parts = [
-        escape(c) if c.isprintable() or c in "\n\t\u00a0" else Markup('<b class="code">U+{:04X}</b>').format(ord(c))
-        for c in text
-    ]
-    return Markup("").join(parts)
+    return pages.shown(text, _KEPT)
 
 
 def plain(text: str) -> str:
     """Return `text` for an attribute, where no element may stand, with unseen characters as their numbers."""
-    return "".join(c if c.isprintable() or c in "\n\t\u00a0" else f"U+{ord(c):04X}" for c in text)
-
-
-def _finished(value: Any) -> Any:
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return shown(value.replace(" %", _SPACE))
-    return value
+    return "".join(c if c.isprintable() or c in _KEPT else f"U+{ord(c):04X}" for c in text)
 
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finished,
-    )
-    environment.globals.update({function.__name__: function for function in _PHRASES})
+    environment = pages.environment(_FOLDER, _PHRASES, lambda text: shown(text.replace(" %", _SPACE)))
     environment.filters["plain"] = plain
     return environment.get_template("report.html.j2")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +15,7 @@ pytest.importorskip("jinja2", reason="install with: pip install 'seatrial[canary
 
 import seatrial.canary.page as page_module
 from seatrial.canary.page import plain, render_html, shown
+from tests.elements import Elements
 from tests.unit.canary.page_examples import judged, rich
 
 HOSTILE = "<script>alert(1)</script>\"' onload='x' {{ 7 * 7 }}{% endraw %}</style></title></svg>\u202e\x1b[2J&amp;"
@@ -24,33 +24,12 @@ VERDICTS = ("REGRESSED", "IMPROVED", "HOLDING", "INCONCLUSIVE")
 CSS = (Path(page_module.__file__).parent / "templates" / "report.css").read_text()
 
 
-class Elements(HTMLParser):
-    """Collects elements, attributes and text, and checks that they nest."""
-
-    EMPTY = frozenset(("meta", "link", "img", "br", "input"))
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.names: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.attributes += attrs
-        if tag not in self.EMPTY:
-            self.open.append(tag)
+class PageElements(Elements):
+    """Drawings have elements that end where they begin; style is no text."""
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
         self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
@@ -62,7 +41,7 @@ class Elements(HTMLParser):
 
 
 def words_of(report: dict[str, Any]) -> str:
-    return Elements(render_html(report)).words
+    return PageElements(render_html(report)).words
 
 
 def hostile(value: Any, name: str = "") -> Any:
@@ -82,7 +61,7 @@ def test_no_text_from_outside_becomes_markup() -> None:
     # The names of labels choose the strips; their values are what comes from outside.
     for entry, kept in zip(wild["values"], rich()["values"], strict=True):
         entry["label"] = kept["label"]
-    parsed, tame = Elements(render_html(wild)), Elements(render_html(rich()))
+    parsed, tame = PageElements(render_html(wild)), PageElements(render_html(rich()))
     assert "alert(1)" in parsed.words
     assert set(parsed.names) <= set(tame.names) | {"b"}
     assert {name for name, _ in parsed.attributes} <= {name for name, _ in tame.attributes}
@@ -176,7 +155,7 @@ def test_numbers_are_for_people() -> None:
     for made in (rich(), judged("HOLDING"), judged("INCONCLUSIVE")):
         page = render_html(made)
         assert not re.search(
-            r"\d\.\d{5}|\d[eE][-+]\d\d|\bnan\b|\bNone\b(?! was)|\bTrue\b|\binf\b", Elements(page).words
+            r"\d\.\d{5}|\d[eE][-+]\d\d|\bnan\b|\bNone\b(?! was)|\bTrue\b|\binf\b", PageElements(page).words
         )
         hovers = re.findall(r"<title>([^<]*)</title>|(?:aria-label|title)=\"([^\"]*)\"", page)
         assert not [hover for pair in hovers for hover in pair if re.search(r"\d\.\d{5}|None|nan\b", hover)]
@@ -216,7 +195,7 @@ def test_a_page_is_made_whatever_is_missing_or_of_a_wrong_type() -> None:
                 del holder[place[-1]]
             else:
                 holder[place[-1]] = value
-            Elements(render_html(made))
+            PageElements(render_html(made))
     assert "INCONCLUSIVE" in words_of({})
 
 

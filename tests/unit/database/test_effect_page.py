@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 pytest.importorskip("jinja2", reason="install with: pip install 'seatrial[database]'")
 
-from seatrial.database.effect.page import render_html, shown
+from seatrial.database.effect.page import render_html
 from seatrial.database.effect.report import EffectReport, Failure
 from seatrial.database.effect.sides import side_by_side
+from seatrial.pages import shown
+from tests.elements import Elements
 from tests.unit.database.effect_example import example
 
 HOSTILE = "<script>alert(1)</script>\"' onload='x' {{ 7 * 7 }}{% endraw %}</style></title>\u202e\x1b[2J&amp;"
-
-
-class Elements(HTMLParser):
-    """Collects elements, attributes and text, and checks that they nest."""
-
-    EMPTY = frozenset(("meta", "link", "img", "br", "input"))
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.names: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.attributes += attrs
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def hostile(value: object) -> object:

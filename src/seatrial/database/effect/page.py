@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup, escape
 
+from seatrial import pages
 from seatrial.database.effect import phrases
 from seatrial.database.effect.report import EffectReport
 from seatrial.database.effect.sides import side_by_side
@@ -64,28 +64,9 @@ def _risks(report: EffectReport) -> dict[int, str]:
     return worst
 
 
-def shown(text: str) -> Markup:
-    """Return `text` escaped, with characters that cannot be seen as their numbers."""
-    if text.isprintable():
-        return escape(text)
-    parts = [
-        escape(c) if c.isprintable() or c in "\n\t" else Markup('<b class="code">U+{:04X}</b>').format(ord(c))
-        for c in text
-    ]
-    return Markup("").join(parts)
-
-
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    environment.globals.update({function.__name__: function for function in _PHRASES})
+    environment = pages.environment(_FOLDER, _PHRASES)
     # For attributes and the title, where no element may stand.
     environment.filters["plain"] = phrases.visible
     environment.globals["side_by_side"] = side_by_side
