@@ -57,8 +57,9 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     writers: the last rename wins.
     """
     private_folder(target.parent)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    name = ""
     try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
@@ -71,7 +72,8 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
             path=target,
         ) from problem
     finally:
-        Path(name).unlink(missing_ok=True)
+        if name:
+            Path(name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -80,3 +80,12 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(tiny_disk: Path) -> None:
 
 def test_cache_follows_the_home(private_home: Path) -> None:
     assert paths.cache() == private_home / "cache"
+
+
+def test_a_folder_in_which_no_file_can_be_made_is_said() -> None:
+    """The folder exists and its permission bits allow it; the file system refuses all the same."""
+    with (
+        pytest.raises(StorageError, match=r"Cannot write /proc/page\.html: "),
+        paths.atomic_write(Path("/proc/page.html")),
+    ):
+        pytest.fail("nothing can be written there")
